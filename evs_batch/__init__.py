@@ -1,0 +1,30 @@
+"""evs-batch: enhance whole datasets of videos with EVS on any number of GPUs.
+
+    evs_batch.run("videos.parquet", "demo", "out/")        a job
+    evs_batch.enhance(frames, prompt, recipe="demo")       one clip in memory
+    evs_batch.load_recipe("demo")                          a recipe
+
+Importing this package imports neither torch nor ray.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from evs_batch.spec.errors import EvsError
+from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from evs_batch.driver import run
+    from evs_batch.stages.inline import enhance
+
+_LAZY = {"run": "evs_batch.driver", "enhance": "evs_batch.stages.inline"}
+
+__all__ = ["EvsError", "Recipe", "__version__", "enhance", "load_recipe", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'evs_batch' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

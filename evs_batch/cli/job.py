@@ -1,0 +1,68 @@
+"""`evs-batch run`, `validate` and `status`."""
+
+import sys
+
+import typer
+
+EXIT_TOO_MANY_FAILED = 3
+
+MANIFEST = typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSONL file, or a folder of Parquet files.")
+
+
+def run(
+    manifest: str = MANIFEST,
+    recipe: str = typer.Option(..., "--recipe", "-r", help="A ready recipe or a TOML file."),
+    output: str = typer.Option(..., "--output", "-o", help="Folder of the results. The same one again resumes."),
+    overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Change a key of the recipe."),
+    limit: int | None = typer.Option(None, min=1, help="Do the first N rows only."),
+    shard: str = typer.Option("1/1", metavar="I/N", help="Do the I-th of N parts; the others may run elsewhere."),
+    address: str | None = typer.Option(None, help="Join a Ray cluster; default: RAY_ADDRESS, or a local Ray."),
+    t2i_workers: int | None = typer.Option(None, min=1, help="Size of the T2I pool; default: automatic."),
+    t2v_workers: int | None = typer.Option(None, min=1, help="Size of the T2V pool; default: automatic."),
+    retry_failed: bool = typer.Option(False, help="Do failed rows again."),
+    max_failed_fraction: float = typer.Option(0.1, min=0, max=1, help="More failed rows than this: exit code 3."),
+    plain: bool = typer.Option(False, help="Lines instead of the live view."),
+) -> None:
+    """Enhance every video of a manifest; the same command again resumes."""
+    from evs_batch import display, driver
+    from evs_batch.spec.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    options = driver.Options(
+        limit=limit, shard=driver.parse_shard(shard), address=address,
+        t2i_workers=t2i_workers, t2v_workers=t2v_workers, retry_failed=retry_failed,
+    )  # fmt: skip
+    with display.view(plain=plain) as watch:
+        summary = driver.run(manifest, loaded, output, options, watch)
+    display.print_summary(summary)
+    if summary.signal:
+        sys.exit(128 + summary.signal)
+    if summary.failed_fraction > max_failed_fraction:
+        sys.exit(EXIT_TOO_MANY_FAILED)
+
+
+def validate(manifest: str = MANIFEST) -> None:
+    """Print every bad row of a manifest: its number (from 0), value, rule and fix."""
+    from evs_batch.store import reading
+
+    source = reading.open_manifest(manifest, seed=0)
+    count = 0
+    for number, error in reading.problems(source):
+        count += 1
+        typer.echo(f"row {number}: {error}")
+    typer.echo(f"{source.rows - count} of {source.rows} rows are good", err=True)
+    if count:
+        sys.exit(2)
+
+
+def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of a run.")) -> None:
+    """Print how far a run is and what failed, by cause."""
+    from evs_batch import display
+    from evs_batch.spec.errors import OutputError
+    from evs_batch.store import ledger, storage
+
+    uri = storage.absolute(output)
+    records = ledger.read_stats(uri)
+    if not records:
+        raise OutputError(output, "holds no run", "name the folder that was given to `evs-batch run --output`")
+    display.print_status(records, list(ledger.committed(uri, ["id", "status", "error_type", "error_message"])))

@@ -1,0 +1,28 @@
+"""`evs-batch recipes`: the ready recipes."""
+
+import json
+
+import typer
+
+from evs_batch.spec.recipe import Recipe, load_recipe, recipe_names
+
+app = typer.Typer(invoke_without_command=True, help="The ready recipes; `recipes show R` prints one, resolved.")
+
+
+@app.callback()
+def recipes(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        for name in recipe_names():
+            typer.echo(f"{name:<12} {load_recipe(name).composition}")
+
+
+@app.command()
+def show(recipe: str = typer.Argument(help="A ready recipe or a TOML file.")) -> None:
+    """Print a recipe with all its keys, as JSON."""
+    typer.echo(load_recipe(recipe).model_dump_json(indent=2))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes."""
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))

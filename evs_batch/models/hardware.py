@@ -1,0 +1,42 @@
+"""Where and in which precision a worker computes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device and a floating-point type; latents and schedulers stay in fp32."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Make a model ready for inference here."""
+        model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype)
+
+
+def pick_hardware(precision: str, threads: int) -> Hardware:
+    """The first GPU that this process may use, else `threads` CPU threads."""
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Hardware(device, {"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
+
+
+def in_chunks(call, size: int, *tensors: Tensor) -> Tensor:
+    """Run `call` on slices of exactly `size` rows; the last one is filled up with copies of its last row.
+
+    One shape for every call: a row's result does not depend on how many others it came with.
+    """
+    count = len(tensors[0])
+    results = []
+    for at in range(0, count, size):
+        rows = torch.arange(at, at + size).clamp(max=count - 1)
+        results.append(call(*(tensor[rows] for tensor in tensors)))
+    return torch.cat(results)[:count]

@@ -1,0 +1,68 @@
+"""Read the parts of a model from disk: safetensors only, never code."""
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from evs_batch.models.zoo import T2VSource
+from evs_batch.spec.errors import ModelError
+
+_VAES = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
+
+logging.getLogger("diffusers").setLevel(logging.ERROR)  # it warns of fields that it ignores itself
+transformers_logging.disable_progress_bar()
+
+
+def load_vae(folder: Path) -> AutoencoderTiny | AutoencoderKL:
+    """The autoencoder of a diffusers folder, of the class that its config names."""
+    with _explained(folder / "vae"):
+        name = AutoencoderKL.load_config(folder / "vae")["_class_name"]
+        return _VAES[name].from_pretrained(folder / "vae", **_SAFE)
+
+
+def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and text encoder of a diffusers folder."""
+    with _explained(folder / "text_encoder"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", use_safetensors=True, local_files_only=True, dtype=torch.float32
+        )
+        return tokenizer, encoder
+
+
+def load_unet(folder: Path) -> UNet2DConditionModel:
+    """The T2I noise predictor of a diffusers folder."""
+    with _explained(folder / "unet"):
+        return UNet2DConditionModel.from_pretrained(folder / "unet", **_SAFE)
+
+
+def load_motion_unet(source: T2VSource) -> UNetMotionModel:
+    """A motion module on the spatial layers of its base."""
+    with _explained(source.motion):
+        adapter = MotionAdapter.from_pretrained(source.motion, **_SAFE)
+    return UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
+
+
+_SAFE: dict[str, Any] = {
+    "use_safetensors": True,
+    "local_files_only": True,
+    "low_cpu_mem_usage": True,
+    "torch_dtype": torch.float32,
+}
+
+
+@contextlib.contextmanager
+def _explained(folder: Path):
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(str(folder), f"cannot be loaded ({error})", "check that the folder is complete") from error

@@ -1,0 +1,145 @@
+"""The parts of a T2I or T2V model as plain callables on fp32 tensors."""
+
+# N rows of a batch, F frames, W windows, K frames of a window, T tokens, D text width,
+# C latent channels, H/W pixels, h/w latent cells
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import UNetMotionModel
+from torch import Tensor
+
+from evs_batch.algo.evs import Model
+from evs_batch.algo.windows import windowed
+from evs_batch.models.hardware import Hardware, in_chunks
+
+CACHED_PROMPTS = 1024
+
+
+class TextEncoder:
+    """Prompts to embeddings; each prompt on its own and once."""
+
+    def __init__(self, tokenizer: Any, encoder: Any, hardware: Hardware) -> None:
+        self._tokenizer, self._encoder, self._hardware = tokenizer, hardware.place(encoder), hardware
+        self._encode = lru_cache(CACHED_PROMPTS)(self._encode_one)
+
+    def __call__(self, prompts: list[str]) -> Tensor:
+        """(N, T, D) in the hardware's precision."""
+        return torch.cat([self._encode(prompt) for prompt in prompts])
+
+    @torch.inference_mode()
+    def _encode_one(self, prompt: str) -> Tensor:
+        tokens = self._tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self._encoder(tokens.to(self._hardware.device)).last_hidden_state
+
+
+class Vae:
+    """Pictures to scaled clean latents and back, in slices of `slice_frames`."""
+
+    def __init__(self, vae: Any, hardware: Hardware, slice_frames: int) -> None:
+        self._vae, self._hardware, self._slice = hardware.place(vae), hardware, slice_frames
+        self._scale = float(vae.config.scaling_factor)
+        self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+        self.factor_px = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.channels = int(vae.config.latent_channels)
+
+    @torch.inference_mode()
+    def encode(self, frames_FHW3: Tensor) -> Tensor:
+        """uint8 pictures, sides divisible by `factor_px`, to latents (F, C, h, w); the posterior's mode."""
+        return in_chunks(self._encode, self._slice, frames_FHW3)
+
+    @torch.inference_mode()
+    def decode(self, z_FChw: Tensor) -> Tensor:
+        """Latents to uint8 pictures (F, H, W, 3) on the CPU."""
+        return in_chunks(self._decode, self._slice, z_FChw)
+
+    def _encode(self, frames_FHW3: Tensor) -> Tensor:
+        x_F3HW = frames_FHW3.permute(0, 3, 1, 2).to(self._hardware.device).float() / 127.5 - 1
+        found = self._vae.encode(self._hardware(x_F3HW))
+        z_FChw = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
+        return (z_FChw.float() - self._shift) * self._scale
+
+    def _decode(self, z_FChw: Tensor) -> Tensor:
+        x_F3HW = self._vae.decode(self._hardware(z_FChw / self._scale + self._shift)).sample.float()
+        return ((x_F3HW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+class T2I:
+    """A frame-wise noise predictor."""
+
+    def __init__(self, unet: UNet2DConditionModel, hardware: Hardware, frames_per_forward: int) -> None:
+        self._unet, self._hardware, self._frames = hardware.place(unet), hardware, frames_per_forward
+        self.multiple = _side_multiple(unet)
+
+    def prompted(self, prompt_FTD: Tensor, negative_FTD: Tensor, guidance: float) -> Model:
+        """The model of Algorithm 1 for frames with these prompts."""
+
+        @torch.inference_mode()
+        def predict(z_FChw: Tensor, t: Tensor) -> Tensor:
+            def forward(z: Tensor, prompt: Tensor, negative: Tensor) -> Tensor:
+                def unet(z: Tensor, text: Tensor) -> Tensor:
+                    return self._unet(self._hardware(z), t, text).sample.float()
+
+                return _guided(unet, z, prompt, negative, guidance)
+
+            return in_chunks(forward, self._frames, z_FChw, prompt_FTD, negative_FTD)
+
+        return predict
+
+
+class T2V:
+    """A noise predictor that sees windows of frames."""
+
+    def __init__(self, unet: UNetMotionModel, hardware: Hardware) -> None:
+        self._unet, self._hardware = hardware.place(unet), hardware
+
+    def prompted(
+        self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int], width: int, overlap: int
+    ) -> Model:
+        """The model of Algorithm 1 for the frames of clips with these lengths and prompts."""
+
+        @torch.inference_mode()
+        def predict(z_WKChw: Tensor, t: Tensor, clip_of_window: list[int]) -> Tensor:
+            def forward(z: Tensor, prompt: Tensor, negative: Tensor) -> Tensor:
+                def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
+                    text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
+                    return self._unet(self._hardware(z_WKChw.transpose(1, 2)), t, text).sample.transpose(1, 2).float()
+
+                return _guided(unet, z, prompt, negative, guidance)
+
+            # One window a forward: its arithmetic does not depend on its neighbours.
+            return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_of_window], negative_NTD[clip_of_window])
+
+        return windowed(predict, lengths, width, overlap)
+
+
+def pad_sides(frames_FHW3: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until both sides are divisible."""
+    _, height, width, _ = frames_FHW3.shape
+    rows = torch.arange(-(-height // multiple) * multiple).clamp(max=height - 1)
+    columns = torch.arange(-(-width // multiple) * multiple).clamp(max=width - 1)
+    return frames_FHW3[:, rows][:, :, columns]
+
+
+def resize_latents(z_FChw: Tensor, rate: float, multiple: int) -> Tensor:
+    """Bicubic resize of clean latents to sides divisible by `multiple` (`idm_type` EP_X2.0 of the release)."""
+    size = [max(1, round(side * rate / multiple)) * multiple for side in z_FChw.shape[-2:]]
+    if size == list(z_FChw.shape[-2:]):
+        return z_FChw
+    return nnf.interpolate(z_FChw, size, mode="bicubic", align_corners=False)
+
+
+def _guided(unet, z: Tensor, prompt: Tensor, negative: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022) as one batch of twice the size."""
+    if guidance == 1:
+        return unet(z, prompt)
+    without, with_prompt = unet(torch.cat([z, z]), torch.cat([negative, prompt])).chunk(2)
+    return without + guidance * (with_prompt - without)
+
+
+def _side_multiple(unet: UNet2DConditionModel) -> int:
+    """Latent sides must be divisible by this: one halving for each level but the last."""
+    return 2 ** (len(unet.config["block_out_channels"]) - 1)

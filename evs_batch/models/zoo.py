@@ -1,0 +1,77 @@
+"""The model zoo: which files and which noise schedule a model name means."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+from evs_batch.algo.evs import Scheduler
+from evs_batch.spec.errors import ModelError, nearest
+from evs_batch.tiny import WEIGHTS as TINY
+
+Source = TypeVar("Source")
+
+_DDIM = partial(
+    DDIMScheduler,
+    beta_start=0.00085,
+    beta_end=0.012,
+    steps_offset=1,
+    clip_sample=False,
+    set_alpha_to_one=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class T2ISource:
+    """A diffusers folder with vae, text_encoder, tokenizer and unet."""
+
+    folder: Path
+    new_scheduler: Callable[[], Any] = partial(_DDIM, beta_schedule="scaled_linear", timestep_spacing="leading")
+
+
+@dataclass(frozen=True, kw_only=True)
+class T2VSource:
+    """A motion module and the T2I whose spatial layers it runs on."""
+
+    base: T2ISource
+    motion: Path
+    new_scheduler: Callable[[], Any]
+
+
+T2I_MODELS: Mapping[str, T2ISource] = {
+    "tiny": T2ISource(folder=TINY),
+}
+
+T2V_MODELS: Mapping[str, T2VSource] = {
+    "tiny": T2VSource(
+        base=T2I_MODELS["tiny"],
+        motion=TINY / "motion",
+        new_scheduler=partial(_DDIM, beta_schedule="linear", timestep_spacing="trailing"),
+    ),
+}
+
+
+def t2i_source(name: str) -> T2ISource:
+    """Look a T2I model up; raises ModelError with the nearest name."""
+    return _look_up("t2i.model", name, T2I_MODELS)
+
+
+def t2v_source(name: str) -> T2VSource:
+    """Look a T2V model up; raises ModelError with the nearest name."""
+    return _look_up("t2v.model", name, T2V_MODELS)
+
+
+def scheduler(source: T2ISource | T2VSource, steps: int) -> Scheduler:
+    """A fresh scheduler whose timesteps are set."""
+    made = source.new_scheduler()
+    made.set_timesteps(steps)
+    return made
+
+
+def _look_up(key: str, name: str, table: Mapping[str, Source]) -> Source:
+    if name not in table:
+        raise ModelError(f"{key}={name!r}", "not in the model zoo", nearest(name, table))
+    return table[name]

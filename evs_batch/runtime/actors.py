@@ -1,0 +1,86 @@
+"""A worker process: a Ray actor around a stage runner."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+
+from evs_batch.media.probe import VideoFacts
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Role, Stage
+from evs_batch.stages.item import Item
+from evs_batch.stages.worker import load_runner
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallMeta:
+    """What the driver needs to know of a call: small, so that it never pulls latents. Times are Unix seconds."""
+
+    started_s: float
+    ended_s: float
+    facts: tuple[VideoFacts | None, ...]
+    rows: tuple[Mapping[str, Any] | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerMeta:
+    """Where a worker runs."""
+
+    pid: int
+    node: str
+    load_s: float
+
+
+class Worker:
+    """Serves the stages of one role, a call at a time; it is made an actor by `start`."""
+
+    def __init__(self, role: Role, recipe: Recipe, threads: int) -> None:
+        began_s = time.monotonic()
+        self._runner = load_runner(role, recipe, threads)
+        self._load_s = time.monotonic() - began_s
+
+    def ready(self) -> WorkerMeta:
+        return WorkerMeta(pid=os.getpid(), node=ray.get_runtime_context().get_node_id(), load_s=self._load_s)
+
+    def run(self, stage: Stage, items: Sequence[Item], *arrays: np.ndarray) -> Any:
+        """One call: `arrays` are the needed artifacts of item 0, then of item 1, …; so are those returned."""
+        started_s = time.time()
+        width = len(stage.needs)
+        inputs = [
+            dict(zip(stage.needs, arrays[at * width : (at + 1) * width], strict=True)) for at in range(len(items))
+        ]
+        results = self._runner.run(stage, list(items), inputs)
+        meta = CallMeta(
+            started_s=started_s,
+            ended_s=time.time(),
+            facts=tuple(result.facts for result in results),
+            rows=tuple(result.row for result in results),
+        )
+        given = [result.arrays[name] for result in results for name in stage.gives]
+        return (meta, *given) if given else meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one worker of a role is given of a node."""
+
+    num_cpus: float
+    num_gpus: float
+    threads: int
+
+
+def start(role: Role, recipe: Recipe, share: Share) -> Any:
+    """Start an actor; Ray never restarts it or retries its calls, the scheduler does."""
+    remote = ray.remote(
+        num_cpus=share.num_cpus,
+        num_gpus=share.num_gpus,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy="SPREAD",
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads)}},
+    )(Worker)
+    return remote.remote(role, recipe, share.threads)

@@ -1,0 +1,65 @@
+"""Join or start Ray, and divide its resources among the roles."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ray
+
+from evs_batch.runtime.actors import Share
+from evs_batch.spec.errors import RunError
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Role, path
+
+GPU_SHARE_OF_T2V = 0.25
+OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
+
+
+def connect(address: str | None) -> None:
+    """Join the cluster at `address` (or in RAY_ADDRESS, as in a Ray job); without one start a local Ray."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's own zero means "hide all GPUs from CPU workers", which is what we want without the warning.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    where = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if where:
+            ray.init(address=where, log_to_driver=False, logging_level="warning")
+        else:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise RunError(
+            f"Ray at {where or 'local'}", f"cannot be used ({error})", "check the address with `ray status`"
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How many workers each role has and what each of them gets."""
+
+    workers: Mapping[Role, int]
+    shares: Mapping[Role, Share]
+
+
+def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: int | None) -> Placement:
+    """Divide a cluster's GPUs, or its cores where it has none; `t2i` and `t2v` pin the sizes of the pools."""
+    roles = {stage.role for stage in path(recipe)}
+    cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
+    guess_t2v = max(1, round(gpus * GPU_SHARE_OF_T2V))
+    wanted: dict[Role, int] = {
+        "t2i": (t2i or max(1, int(gpus) - guess_t2v)) if "t2i" in roles else 0,
+        "t2v": (t2v or guess_t2v) if "t2v" in roles else 0,
+    }
+    models = sum(wanted.values())
+    gpu_each = min(1.0, gpus / models) if models and gpus else 0.0
+    threads = max(1, cpus // max(1, models))
+    wanted["media"] = max(1, min(2 * models, cpus // 2))
+    model = Share(num_cpus=min(1.0, cpus / max(1, models)), num_gpus=gpu_each, threads=threads)
+    # Without GPUs the models take the cores; media work is a small fraction of theirs.
+    media = Share(num_cpus=1.0 if gpus else 0.0, num_gpus=0.0, threads=1)
+    return Placement(workers=wanted, shares={"t2i": model, "t2v": model, "media": media})
+
+
+def budget_bytes(recipe: Recipe, resources: Mapping[str, float]) -> int:
+    """Bytes that clips in flight may take: the recipe's limit, or what the object store can hold."""
+    store = resources.get("object_store_memory", float("inf"))
+    return int(min(recipe.runtime.memory_gb * 1e9, store * OBJECT_STORE_SHARE))

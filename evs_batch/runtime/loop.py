@@ -1,0 +1,193 @@
+"""The event loop: Ray's news become scheduler events, and the scheduler's commands become Ray calls."""
+
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import ray
+
+from evs_batch.media.probe import VideoFacts
+from evs_batch.runtime import actors
+from evs_batch.runtime.artifacts import Artifacts
+from evs_batch.runtime.cluster import Placement
+from evs_batch.runtime.failures import classify
+from evs_batch.runtime.timeline import Timeline
+from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.state import Policy, State
+from evs_batch.scheduling.step import step
+from evs_batch.spec.errors import RunError
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Clip
+from evs_batch.stages.item import Item
+from evs_batch.stages.worker import clip_bytes
+
+TICK_S = 0.1
+log = logging.getLogger("evs_batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The end of one clip: its failure, or the columns that its last stage filled in."""
+
+    clip: Clip
+    failure: ev.Failure | None
+    attempts: int
+    row: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One run. `clips` yields what is to be done, `finished` takes what is done, `on_tick` lets others watch."""
+
+    recipe: Recipe
+    policy: Policy
+    placement: Placement
+    output_uri: Callable[[str], str]
+    clips: Iterator[Clip]
+    finished: Callable[[Finished], None]
+    on_tick: Callable[["Loop"], None]
+    stop_signal: signal.Signals | None = None
+    timeline: Timeline = field(default_factory=lambda: Timeline(time.time()))
+
+    def __post_init__(self) -> None:
+        self.state = State(self.policy)
+        self.worker_metas: dict[str, actors.WorkerMeta] = {}
+        self._artifacts = Artifacts(self.policy.path)
+        self._clips: dict[str, Clip] = {}
+        self._facts: dict[str, VideoFacts] = {}
+        self._rows: dict[str, Mapping[str, Any]] = {}
+        self._actors: dict[str, Any] = {}
+        self._starting: dict[Any, str] = {}
+        self._calls: dict[Any, tuple[ev.Submit, list[Any]]] = {}
+        self._events: deque[ev.Event] = deque()
+        self._end: ev.Finish | ev.Abort | None = None
+
+    def run(self) -> bool:
+        """Work until every clip is finished or a stop has drained; returns whether it was stopped.
+
+        Raises RunError if the run cannot go on.
+        """
+        self._feed(ev.Tick())
+        stop_said = False
+        while self._end is None:
+            if self.stop_signal and not stop_said:
+                stop_said = True
+                self._feed(ev.StopRequested())
+            for ref in self._news():
+                self._take(ref)
+            self._feed(ev.Tick())
+            self.on_tick(self)
+        for actor in self._actors.values():
+            ray.kill(actor)
+        if isinstance(self._end, ev.Abort):
+            raise RunError("the run", self._end.reason, "mend the cause and run the same command again: it resumes")
+        return self._end.interrupted
+
+    def _news(self) -> list[Any]:
+        """References of small metas that have arrived; waits at most a tick."""
+        waiting = [*self._starting, *self._calls]
+        if not waiting:
+            time.sleep(TICK_S)
+            return []
+        ready, _ = ray.wait(waiting, num_returns=1, timeout=TICK_S)
+        more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0) if ready else ([], [])
+        return more or ready
+
+    def _take(self, ref: Any) -> None:
+        if ref in self._starting:
+            self._take_worker(self._starting.pop(ref), ref)
+        elif ref in self._calls:  # a call of a worker that was lost a moment ago is no news
+            self._take_call(*self._calls.pop(ref), ref)
+
+    def _take_worker(self, worker: str, ref: Any) -> None:
+        try:
+            self.worker_metas[worker] = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._lose(worker, classify(error).message)
+        else:
+            self._feed(ev.WorkerUp(worker))
+
+    def _take_call(self, call: ev.Submit, given: list[Any], ref: Any) -> None:
+        try:
+            meta: actors.CallMeta = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            cause = classify(error)
+            if cause.worker_lost:
+                self._lose(call.worker, cause.message)
+            else:
+                self._feed(ev.BatchFailed(call.batch, cause.kind, cause.type, cause.message))
+            return
+        self._artifacts.keep(call.stage, call.clips, given)
+        for clip, facts, row in zip(call.clips, meta.facts, meta.rows, strict=True):
+            self._facts.update({clip: facts} if facts else {})
+            self._rows.update({clip: row} if row else {})
+        self.timeline.add(call.stage, call.worker, {c: self._facts[c].frames for c in call.clips}, meta)
+        sizes = {clip: self._size(facts) for clip, facts in zip(call.clips, meta.facts, strict=True) if facts}
+        self._feed(ev.BatchDone(call.batch, sizes))
+
+    def _lose(self, worker: str, cause: str) -> None:
+        """Give a worker up, with whatever it still seems to do."""
+        ray.kill(self._actors.pop(worker))
+        self._calls = {ref: call for ref, call in self._calls.items() if call[0].worker != worker}
+        self._feed(ev.WorkerLost(worker, cause))
+
+    def _size(self, facts: VideoFacts) -> ev.Size:
+        return ev.Size(facts.frames, clip_bytes(self.recipe, facts), (facts.height, facts.width))
+
+    def _feed(self, event: ev.Event) -> None:
+        self._events.append(event)
+        while self._events:
+            for command in step(self.state, self._events.popleft(), time.monotonic()):
+                log.debug("%s", command)
+                self._do(command)
+
+    def _do(self, command: ev.Command) -> None:
+        match command:
+            case ev.Submit():
+                self._submit(command)
+            case ev.StartWorker(worker=worker, role=role):
+                self._actors[worker] = actors.start(role, self.recipe, self.placement.shares[role])
+                self._starting[self._actors[worker].ready.remote()] = worker
+            case ev.WantRows(count=count):
+                self._feed_rows(count)
+            case ev.Commit():
+                self._commit(command)
+            case ev.Finish() | ev.Abort():
+                log.info("%s", command.reason)
+                self._end = command
+
+    def _submit(self, call: ev.Submit) -> None:
+        items = [
+            Item(clip=self._clips[c], facts=self._facts.get(c), output=self.output_uri(c)) for c in call.clips
+        ]
+        count = 1 + len(items) * len(call.stage.gives)
+        method = self._actors[call.worker].run.options(num_returns=count)
+        made = method.remote(call.stage, items, *self._artifacts.inputs(call.stage, call.clips))
+        meta, *given = made if count > 1 else [made]
+        self._calls[meta] = (call, given)
+
+    def _feed_rows(self, count: int) -> None:
+        taken = list(islice(self.clips, count))
+        self._clips.update({clip.id: clip for clip in taken})
+        self._events.append(ev.RowsArrived(tuple(clip.id for clip in taken), exhausted=len(taken) < count))
+
+    def _commit(self, command: ev.Commit) -> None:
+        self._artifacts.drop(command.clip)
+        self._facts.pop(command.clip, None)
+        if command.failure:
+            log.warning("%s failed in %s: %s", command.clip, command.failure.stage, command.failure.message)
+        self.finished(
+            Finished(
+                clip=self._clips.pop(command.clip),
+                failure=command.failure,
+                attempts=command.attempts,
+                row=self._rows.pop(command.clip, {}),
+                seconds=self.timeline.take(command.clip),
+            )
+        )

@@ -1,0 +1,127 @@
+"""What the scheduler hears and what it says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from evs_batch.spec.work import Role, Stage
+
+
+class FailureKind(StrEnum):
+    """Why a call failed, as far as the policy cares."""
+
+    BAD_INPUT = "bad_input"
+    ERROR = "error"
+    OUT_OF_MEMORY = "out_of_memory"
+    WORKER_DIED = "worker_died"
+    DATA_LOST = "data_lost"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One failed call; `type` is the name of the error that a person would search for."""
+
+    kind: FailureKind
+    stage: str
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a probe tells: frames, bytes that the clip needs at most, and (height, width) in pixels."""
+
+    frames: int
+    bytes: int
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RowsArrived:
+    clips: tuple[str, ...]
+    exhausted: bool
+
+
+@dataclass(frozen=True)
+class WorkerUp:
+    worker: str
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    worker: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    batch: int
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BatchFailed:
+    batch: int
+    kind: FailureKind
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    pass
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    pass
+
+
+Event = RowsArrived | WorkerUp | WorkerLost | BatchDone | BatchFailed | Tick | StopRequested
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantRows:
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartWorker:
+    worker: str
+    role: Role
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    batch: int
+    worker: str
+    stage: Stage
+    clips: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A clip is finished, one way or the other. Said exactly once for every clip."""
+
+    clip: str
+    failure: Failure | None
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    interrupted: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abort:
+    reason: str
+
+
+Command = WantRows | StartWorker | Submit | Commit | Finish | Abort

@@ -1,0 +1,195 @@
+"""One step of the scheduler: an event changes the state, and the state says what to do next."""
+
+from collections.abc import Iterator
+
+from evs_batch.scheduling import dispatch
+from evs_batch.scheduling.events import (
+    Abort,
+    BatchDone,
+    BatchFailed,
+    Command,
+    Commit,
+    Event,
+    Failure,
+    FailureKind,
+    Finish,
+    RowsArrived,
+    StartWorker,
+    StopRequested,
+    Tick,
+    WantRows,
+    WorkerLost,
+    WorkerUp,
+)
+from evs_batch.scheduling.retry import decide
+from evs_batch.scheduling.state import Batch, ClipState, State, WorkerState
+
+
+def step(state: State, event: Event, now_s: float) -> list[Command]:
+    """Take one event; returns what to do, each command with its reason. `now_s` must not go back."""
+    if state.ended:
+        return []
+    if not isinstance(event, Tick) or state.progress_s is None:
+        state.progress_s = now_s
+    commands = [*_HANDLERS[type(event)](state, event, now_s), *_plan(state, now_s)]
+    state.ended = any(isinstance(command, (Finish, Abort)) for command in commands)
+    return commands
+
+
+def _rows_arrived(state: State, event: RowsArrived, now_s: float) -> Iterator[Command]:
+    state.asked, state.exhausted = False, event.exhausted
+    for key in event.clips:
+        assert key not in state.clips, "a clip arrives once"
+        state.clips[key] = clip = ClipState(key, state.next_order)
+        state.next_order += 1
+        state.clips_at[0] += 1
+        state.enqueue(clip, now_s)
+    yield from ()
+
+
+def _worker_up(state: State, event: WorkerUp, now_s: float) -> Iterator[Command]:
+    worker = state.workers[event.worker]
+    worker.up = True
+    state.start_failures[worker.role] = 0
+    yield from ()
+
+
+def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Command]:
+    worker = state.workers.pop(event.worker, None)
+    if worker is None:
+        return
+    if not worker.up:
+        state.start_failures[worker.role] += 1
+        if state.start_failures[worker.role] >= state.policy.max_start_failures:
+            yield Abort(reason=f"{worker.role} workers cannot start: {event.cause}")
+            return
+    for place, number in enumerate(worker.calls):
+        batch = state.batches.pop(number)
+        if place == 0:
+            yield from _failed(state, batch, FailureKind.WORKER_DIED, "WorkerDied", event.cause, now_s)
+        else:
+            for key in batch.clips:
+                state.enqueue(state.clips[key], now_s)
+
+
+def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Command]:
+    batch = _close(state, event.batch)
+    if batch is None:
+        return
+    for key in batch.clips:
+        clip = state.clips[key]
+        clip.size = event.sizes.get(key, clip.size)
+        state.move(clip, batch.at + 1)
+        if clip.at == len(state.policy.path):
+            state.forget(clip)
+            yield Commit(clip=key, failure=None, attempts=clip.attempts, reason="all stages are done")
+        elif clip.at == dispatch.ADMISSION:
+            state.waiting.append(key)
+        else:
+            state.enqueue(clip, now_s)
+
+
+def _batch_failed(state: State, event: BatchFailed, now_s: float) -> Iterator[Command]:
+    batch = _close(state, event.batch)
+    if batch is not None:
+        yield from _failed(state, batch, event.kind, event.type, event.message, now_s)
+
+
+def _tick(state: State, event: Tick, now_s: float) -> Iterator[Command]:
+    assert state.progress_s is not None
+    idle_s = now_s - state.progress_s
+    if idle_s >= state.policy.stall_s:
+        yield Abort(reason=f"nothing has happened for {idle_s:.0f} s: {_what_hangs(state)}")
+
+
+def _stop_requested(state: State, event: StopRequested, now_s: float) -> Iterator[Command]:
+    state.stopping = True
+    yield from ()
+
+
+_HANDLERS = {
+    RowsArrived: _rows_arrived,
+    WorkerUp: _worker_up,
+    WorkerLost: _worker_lost,
+    BatchDone: _batch_done,
+    BatchFailed: _batch_failed,
+    Tick: _tick,
+    StopRequested: _stop_requested,
+}
+
+
+def _close(state: State, number: int) -> Batch | None:
+    """End a call; None if it was given up with its worker before."""
+    batch = state.batches.pop(number, None)
+    if batch is not None:
+        state.workers[batch.worker].calls.remove(number)
+    return batch
+
+
+def _failed(
+    state: State, batch: Batch, kind: FailureKind, error_type: str, message: str, now_s: float
+) -> Iterator[Command]:
+    clips = [state.clips[key] for key in batch.clips]
+    decision = decide(kind, len(clips), max(clip.attempts for clip in clips), state.policy.max_attempts)
+    if decision.action == "split":
+        half = len(clips) // 2
+        state.replay(batch.at, batch.clips[:half])
+        state.replay(batch.at, batch.clips[half:])
+        return
+    for clip in clips:
+        if decision.action == "fail":
+            stage = state.policy.path[batch.at].name
+            failure = Failure(kind=kind, stage=stage, type=error_type, message=message)
+            yield _give_up(state, clip, failure, decision.reason)
+            continue
+        clip.attempts += 1
+        if decision.action == "retry":
+            state.replay(batch.at, (clip.key,))
+        else:
+            state.move(clip, min(clip.at, dispatch.ADMISSION))
+            state.enqueue(clip, now_s)
+
+
+def _give_up(state: State, clip: ClipState, failure: Failure, reason: str) -> Commit:
+    state.forget(clip)
+    return Commit(clip=clip.key, failure=failure, attempts=clip.attempts, reason=reason)
+
+
+def _plan(state: State, now_s: float) -> Iterator[Command]:
+    """What the state asks for, whatever the event was."""
+    if state.stopping:
+        if not state.batches:
+            yield Finish(interrupted=True, reason="stopped; nothing is running any more")
+        return
+    if state.exhausted and not state.clips:
+        yield Finish(interrupted=False, reason="every row is committed")
+        return
+    yield from _start_workers(state)
+    for clip, failure in dispatch.admit(state, now_s):
+        yield _give_up(state, clip, failure, "it can never be admitted")
+    yield from dispatch.submit_all(state, now_s)
+    unadmitted = sum(not clip.admitted for clip in state.clips.values())
+    if not state.exhausted and not state.asked and unadmitted < state.policy.lookahead_clips:
+        state.asked = True
+        yield WantRows(count=state.policy.lookahead_clips, reason=f"{unadmitted} clips are waiting")
+    elif state.exhausted and not state.clips:
+        yield Finish(interrupted=False, reason="every row is committed")
+
+
+def _start_workers(state: State) -> Iterator[Command]:
+    for role, wanted in state.policy.workers.items():
+        present = sum(worker.role == role for worker in state.workers.values())
+        for _ in range(wanted - present):
+            name = f"{role}-{state.next_worker}"
+            state.next_worker += 1
+            state.workers[name] = WorkerState(role)
+            yield StartWorker(worker=name, role=role, reason=f"{wanted} {role} workers are wanted")
+
+
+def _what_hangs(state: State) -> str:
+    if state.batches:
+        oldest = state.batches[min(state.batches)]
+        stage = state.policy.path[oldest.at].name
+        return f"{oldest.worker} has not finished {stage} of {', '.join(oldest.clips[:3])}"
+    starting = [name for name, worker in state.workers.items() if not worker.up]
+    return f"still waiting for {', '.join(starting)} to start" if starting else "no worker can take what is ready"

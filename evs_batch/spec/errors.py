@@ -1,0 +1,62 @@
+"""All errors that users meet.
+
+EvsError
+ +- RecipeError     a recipe or an override is wrong          exit 2
+ +- ManifestError   a manifest or one of its rows is wrong    exit 2, or a failed row
+ +- OutputError     the output folder cannot be used          exit 2
+ +- MediaError      a source video cannot be read             a failed row, at once
+ +- EncodeError     a result cannot be written or verified    tried again, then a failed row
+ +- ModelError      weights are missing or do not fit         exit 1
+ +- RunError        the run could not go on                   exit 1
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvsError(Exception):
+    """An error with the offending value, the rule that it breaks and the way out."""
+
+    code = "evs"
+
+    def __init__(self, value: str, rule: str, fix: str) -> None:
+        super().__init__(value, rule, fix)
+        self.value, self.rule, self.fix = value, rule, fix
+
+    def __str__(self) -> str:
+        return f"{self.value}: {self.rule}; {self.fix}"
+
+
+class RecipeError(EvsError):
+    code = "recipe"
+
+
+class ManifestError(EvsError):
+    code = "manifest"
+
+
+class OutputError(EvsError):
+    code = "output"
+
+
+class MediaError(EvsError):
+    code = "media"
+
+
+class EncodeError(EvsError):
+    code = "encode"
+
+
+class ModelError(EvsError):
+    code = "model"
+
+
+class RunError(EvsError):
+    code = "run"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known name, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"

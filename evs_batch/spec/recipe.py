@@ -1,0 +1,214 @@
+"""Recipes: what is done to every clip of a job, read from TOML and checked once."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evs_batch.spec.errors import RecipeError, nearest
+
+_PACKAGE = Path(__file__).parents[1]
+PIPELINES = next((p for p in (_PACKAGE / "pipelines", _PACKAGE.parent / "pipelines") if p.is_dir()), _PACKAGE)
+
+Composition = Literal["T2I+[T2V]+T2I", "T2I", "VAE", "identity"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class T2I(_Table):
+    """The text-to-image model and its noising and denoising, frame by frame."""
+
+    model: str = Field("tiny", description="name in the model zoo")
+    steps: int = Field(50, ge=1, le=1000, description="T_I: DDIM steps of the whole schedule")
+    strength: float = Field(0.4, gt=0, le=1, description="share of the schedule that is run")
+    guidance: float = Field(7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
+    upscale: float = Field(1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
+    entry: Literal["random"] = Field("random", description="noise at the start")
+    reentry: Literal["random", "ddim_step"] = Field(
+        "ddim_step", description="noise after a T2V block: fresh, or the one that z_t and x0 imply"
+    )
+
+    @property
+    def executed_steps(self) -> int:
+        """N: the number of denoising steps that are run."""
+        return round(self.steps * self.strength)
+
+
+class T2V(_Table):
+    """The text-to-video model and its encapsulated block."""
+
+    model: str = Field("tiny", description="name in the model zoo")
+    steps: int = Field(8, ge=1, le=1000, description="T_V: steps of the whole schedule")
+    strength: float = Field(0.4, gt=0, le=1, description="share of the schedule that the block may use")
+    block_steps: int = Field(2, ge=1, description="n_V: steps that the block runs")
+    switch_at: tuple[int, ...] = Field((8,), max_length=25, description="T2I steps that remain after each block, in descending order")
+    guidance: float = Field(1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
+    entry: Literal["random"] = Field("random", description="noise at the start of the block")
+    window: int = Field(16, ge=2, le=32, description="frames that the motion module sees at once")
+    overlap: int = Field(8, ge=0, description="frames that neighbouring windows share")
+
+    @property
+    def available_steps(self) -> int:
+        """Steps that the strength gives; the block runs the first `block_steps` of them."""
+        return round(self.steps * self.strength)
+
+
+class Output(_Table):
+    """How results are encoded."""
+
+    container: Literal["mp4"] = "mp4"
+    codec: Literal["h264"] = "h264"
+    quality: int = Field(14, ge=0, le=51, description="constant rate factor: lower is better and larger")
+
+
+class Runtime(_Table):
+    """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    batch_frames: int = Field(64, ge=1, description="frames of one T2I call, of several clips")
+    batch_windows: int = Field(4, ge=1, description="windows of one T2V call, of several clips")
+    frames_per_forward: int = Field(16, ge=1, description="frames of one T2I forward pass, always this many")
+    max_wait_s: float = Field(0.5, ge=0, description="how long an idle worker waits for a full call")
+    memory_gb: float = Field(4.0, gt=0, description="pixels and latents in flight")
+    max_attempts: int = Field(3, ge=1, description="tries of one clip before it fails")
+    stall_s: float = Field(1800.0, gt=0, description="a run without progress for so long is ended")
+
+
+class Recipe(_Table):
+    """A whole recipe; see `load_recipe`."""
+
+    composition: Composition = "T2I+[T2V]+T2I"
+    seed: int = Field(23, ge=0, lt=2**63)
+    t2i: T2I = T2I()
+    t2v: T2V = T2V()
+    output: Output = Output()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _check_switch(self) -> "Recipe":
+        if self.composition != "T2I+[T2V]+T2I":
+            return self
+        count = self.t2i.executed_steps
+        for remaining in self.t2v.switch_at:
+            if not 0 <= remaining < count:
+                raise RecipeError(
+                    f"t2v.switch_at={list(self.t2v.switch_at)}",
+                    f"must be in 0..{count - 1}: {count} T2I steps are run "
+                    f"(steps={self.t2i.steps} * strength={self.t2i.strength})",
+                    "lower it or raise t2i.strength",
+                )
+        if not self.t2v.switch_at or list(self.t2v.switch_at) != sorted(set(self.t2v.switch_at), reverse=True):
+            raise RecipeError(
+                f"t2v.switch_at={list(self.t2v.switch_at)}",
+                "must be a non-empty list in strictly descending order",
+                "sort it, largest first",
+            )
+        if self.t2v.block_steps > self.t2v.available_steps:
+            raise RecipeError(
+                f"t2v.block_steps={self.t2v.block_steps}",
+                f"must be at most {self.t2v.available_steps} "
+                f"(steps={self.t2v.steps} * strength={self.t2v.strength})",
+                "lower it or raise t2v.strength",
+            )
+        if self.t2v.overlap >= self.t2v.window:
+            raise RecipeError(
+                f"t2v.overlap={self.t2v.overlap}", f"must be below t2v.window={self.t2v.window}", "lower it"
+            )
+        return self
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in pixels of the result for a source of that size."""
+        if self.composition == "identity":
+            return height, width
+        return round(height * self.t2i.upscale), round(width * self.t2i.upscale)
+
+    @property
+    def switches(self) -> tuple[int, ...]:
+        """T2I steps that remain after each T2V block; empty where the composition has no block."""
+        return self.t2v.switch_at if self.composition == "T2I+[T2V]+T2I" else ()
+
+    def identity(self) -> dict[str, Any]:
+        """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""
+        return self.model_dump(mode="json", exclude={"runtime": _WITHOUT_EFFECT})
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of the identity."""
+        return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+_WITHOUT_EFFECT = {"batch_frames", "batch_windows", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
+
+
+def recipe_names() -> list[str]:
+    """The ready recipes."""
+    return sorted(path.stem for path in PIPELINES.glob("*.toml"))
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a ready recipe by name or a TOML file by path; `overrides` are `key.key=value` strings.
+
+    Raises RecipeError for an unknown recipe, key or value.
+    """
+    path = PIPELINES / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        raise RecipeError(
+            f"recipe '{name}'", "neither a ready recipe nor a TOML file", nearest(str(name), recipe_names())
+        )
+    try:
+        tree = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), f"not valid TOML ({error})", "mend the line that it names") from error
+    for override in overrides:
+        _override(tree, override)
+    return parse_recipe(tree)
+
+
+def parse_recipe(tree: Mapping[str, Any]) -> Recipe:
+    """Check a recipe given as nested dicts."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from error
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override}", "must be key=value", "for example --set t2i.strength=0.3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, leaf = key.strip().split(".")
+    for table in tables:
+        tree = tree.setdefault(table, {})
+        if not isinstance(tree, dict):
+            raise RecipeError(f"--set {override}", f"'{table}' is a value, not a table", "see `evs-batch recipes schema`")
+    tree[leaf] = value
+
+
+def _explain(error: ValidationError) -> RecipeError:
+    """The first problem, with the nearest name for an unknown key."""
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return RecipeError(f"recipe key '{key}'", "unknown", nearest(key, _keys(Recipe)))
+    return RecipeError(f"{key}={problem['input']!r}", problem["msg"], "see `evs-batch recipes schema`")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        keys += [prefix + name, *(_keys(kind, f"{prefix}{name}.") if nested else [])]
+    return keys

@@ -1,0 +1,65 @@
+"""Clips and the stages that they pass."""
+
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Literal
+
+from evs_batch.spec.recipe import Recipe
+
+Role = Literal["media", "t2i", "t2v"]
+Artifact = Literal["frames", "x0", "eps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One manifest row: one video and what to do with it."""
+
+    id: str
+    uri: str
+    prompt: str
+    negative_prompt: str = ""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stop of a clip: who serves it, what it needs from earlier stops and what it leaves for later ones."""
+
+    name: str
+    role: Role
+    visit: int = 0
+    needs: tuple[Artifact, ...] = ()
+    gives: tuple[Artifact, ...] = ()
+
+
+PROBE = Stage(name="probe", role="media")
+DECODE = Stage(name="decode", role="media", gives=("frames",))
+ENCODE = Stage(name="encode", role="media", needs=("frames",))
+
+
+def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """The stages between decoding and encoding: T2I, then a T2V block and T2I again for every switch."""
+    if recipe.composition == "identity":
+        return ()
+    switches = recipe.switches
+    bridge: tuple[Artifact, ...] = ("x0", "eps") if recipe.t2i.reentry == "ddim_step" else ("x0",)
+    stages = []
+    for visit in range(len(switches) + 1):
+        stages.append(
+            Stage(
+                name=f"t2i_{ascii_lowercase[visit]}",
+                role="t2i",
+                visit=visit,
+                needs=bridge if visit else ("frames",),
+                gives=bridge if visit < len(switches) else ("frames",),
+            )
+        )
+        if visit < len(switches):
+            name = "t2v" if len(switches) == 1 else f"t2v_{ascii_lowercase[visit]}"
+            stages.append(Stage(name=name, role="t2v", visit=visit, needs=("x0",), gives=("x0",)))
+    return tuple(stages)
+
+
+def path(recipe: Recipe) -> tuple[Stage, ...]:
+    """All stages of a clip, in order."""
+    return (PROBE, DECODE, *model_stages(recipe), ENCODE)

@@ -1,0 +1,53 @@
+"""The stages of one clip in this process: for notebooks, measurements and tests."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from evs_batch.media.encode import constant_rate
+from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.work import Artifact, Clip, Role, model_stages
+from evs_batch.stages.item import Item, StageRunner
+from evs_batch.stages.worker import load_runner
+
+THREADS = 2
+
+
+def enhance(
+    frames: np.ndarray, prompt: str, recipe: Recipe | str | Path = "demo", *, clip_id: str = "clip"
+) -> np.ndarray:
+    """Enhance one clip in memory: (F, H, W, 3) uint8 in, (F, H', W', 3) uint8 out.
+
+    `clip_id` belongs to the noise: the same id, frames and recipe give the same result as in a job.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    return enhance_batch([frames], [prompt], [clip_id], recipe)[0]
+
+
+def enhance_batch(
+    clips: Sequence[np.ndarray], prompts: Sequence[str], ids: Sequence[str], recipe: Recipe
+) -> list[np.ndarray]:
+    """Enhance several clips of one picture size in the same calls."""
+    items = [
+        Item(
+            clip=Clip(id=name, uri="", prompt=prompt, seed=recipe.seed),
+            facts=constant_rate(*frames.shape[:3], Fraction(24)),
+            output="",
+        )
+        for frames, prompt, name in zip(clips, prompts, ids, strict=True)
+    ]
+    artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": frames} for frames in clips]
+    for stage in model_stages(recipe):
+        inputs = [{name: held[name] for name in stage.needs} for held in artifacts]
+        results = _runner(stage.role, recipe).run(stage, items, inputs)
+        for held, result in zip(artifacts, results, strict=True):
+            held.update(result.arrays)
+    return [held["frames"] for held in artifacts]
+
+
+@lru_cache(8)
+def _runner(role: Role, recipe: Recipe) -> StageRunner:
+    return load_runner(role, recipe, THREADS)

@@ -1,0 +1,21 @@
+"""The noise of a call."""
+
+# F frames of all clips of a call, C latent channels, h/w latent cells
+
+import torch
+from torch import Tensor
+
+from evs_batch.algo.noise import frame_noise
+from evs_batch.spec.work import Stage
+from evs_batch.stages.item import Item
+
+
+def draw_noise(items: list[Item], stage: Stage, like_FChw: Tensor) -> Tensor:
+    """The entry noise of a stage for all frames of a call, in the shape of its latents."""
+    shape = tuple(like_FChw.shape[1:])
+    return torch.cat(
+        [
+            frame_noise(item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}", range(item.known.frames), shape)
+            for item in items
+        ]
+    ).to(like_FChw.device)

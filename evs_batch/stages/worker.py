@@ -1,0 +1,32 @@
+"""The roles that a worker process can have."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from evs_batch.media.probe import VideoFacts
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Role
+from evs_batch.stages.item import StageRunner
+
+ROLES: Mapping[Role, str] = {
+    "media": "evs_batch.stages.media:MediaRunner",
+    "t2i": "evs_batch.stages.t2i:T2IRunner",
+    "t2v": "evs_batch.stages.t2v:T2VRunner",
+}
+
+LATENT_CHANNELS, LATENT_FACTOR_PX = 4, 8
+_COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
+
+
+def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
+    """Load what a role needs; a media worker never imports torch."""
+    module, name = ROLES[role].split(":")
+    return getattr(import_module(module), name)(recipe, threads)
+
+
+def clip_bytes(recipe: Recipe, facts: VideoFacts) -> int:
+    """What one clip holds in the object store at its worst moment: decoded pixels, latents and result."""
+    height, width = recipe.output_size(facts.height, facts.width)
+    cells = (height // LATENT_FACTOR_PX + 1) * (width // LATENT_FACTOR_PX + 1)
+    latents = _COPIES_IN_FLIGHT * 4 * LATENT_CHANNELS * cells
+    return facts.frames * (3 * facts.height * facts.width + 3 * height * width + latents)

@@ -1,0 +1,135 @@
+"""The output folder of a run: which rows are done, and how that is recorded.
+
+    videos/<id>.mp4      published first
+    manifest/*.parquet   then its row; append-only parts, each written whole
+    _run/run.json        recipe, manifest and version that the folder belongs to
+    _run/stats.json      progress and, at the end, figures and timeline
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evs_batch.spec.errors import OutputError
+from evs_batch.spec.manifest import OUTPUT_COLUMNS
+from evs_batch.store import storage
+
+FLUSH_ROWS = 256
+FLUSH_S = 5.0
+
+
+@dataclass
+class Ledger:
+    """Committed rows of one output folder. Not for two drivers on the same rows."""
+
+    uri: str
+    schema: pa.Schema
+    _pending: list[dict[str, Any]] = field(default_factory=list)
+    _flushed_s: float = field(default_factory=time.monotonic)
+
+    def commit(self, row: Mapping[str, Any]) -> None:
+        """Take a finished row; it is durable after the next flush."""
+        self._pending.append({name: row.get(name) for name in self.schema.names})
+
+    def flush(self, *, force: bool = False) -> None:
+        """Write the waiting rows as a new part once there are enough of them or some time has passed."""
+        due = len(self._pending) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
+        if self._pending and (due or force):
+            data = _parquet(pa.Table.from_pylist(self._pending, self.schema))
+            name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
+            storage.write_bytes(data, storage.join(self.uri, "manifest", name))
+            self._pending.clear()
+        if due or force:
+            self._flushed_s = time.monotonic()
+
+
+def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -> Ledger:
+    """Open or begin an output folder; raises OutputError if it belongs to another recipe, manifest or version."""
+    known = storage.read_bytes(storage.join(uri, "_run", "run.json"))
+    if known is None:
+        if any(parts(uri)):
+            raise OutputError(uri, "has an output manifest but no _run/run.json", "use a new output folder")
+        storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
+    else:
+        _refuse_difference(uri, json.loads(known), identity)
+    outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
+    return Ledger(uri, pa.schema([*fields, *outputs]))
+
+
+def parts(uri: str) -> Iterator[str]:
+    """The parts of an output manifest, oldest first."""
+    fs, path = storage.filesystem(storage.join(uri, "manifest"))
+    if fs.isdir(path):
+        yield from sorted(name for name in fs.ls(path, detail=False) if name.endswith(".parquet"))
+
+
+def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The committed rows of an output folder."""
+    fs, _ = storage.filesystem(uri)
+    for part in parts(uri):
+        with fs.open(part, "rb") as file:
+            yield from pq.read_table(file, columns=columns).to_pylist()
+
+
+def forget_failed(uri: str, ids: set[str]) -> None:
+    """Take the failed ones of these rows out of the output manifest, so that they count as not done."""
+    fs, _ = storage.filesystem(uri)
+    for part in parts(uri):
+        with fs.open(part, "rb") as file:
+            table = pq.read_table(file)
+        rows = zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
+        kept = table.filter(pa.array([status != "failed" or name not in ids for name, status in rows]))
+        if len(kept) == 0:
+            fs.rm_file(part)
+        elif len(kept) < len(table):
+            storage.write_bytes(_parquet(kept), fs.unstrip_protocol(part))
+
+
+def write_stats(uri: str, shard: tuple[int, int], stats: Mapping[str, Any]) -> None:
+    """Replace a driver's record of progress."""
+    storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", _stats_name(shard)))
+
+
+def read_stats(uri: str) -> list[dict[str, Any]]:
+    """The records of all drivers that have written there."""
+    fs, path = storage.filesystem(storage.join(uri, "_run"))
+    names = sorted(fs.glob(f"{path}/stats*.json")) if fs.isdir(path) else []
+    return [json.loads(fs.cat_file(name)) for name in names]
+
+
+def _stats_name(shard: tuple[int, int]) -> str:
+    return "stats.json" if shard == (1, 1) else f"stats-{shard[0]}-of-{shard[1]}.json"
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _refuse_difference(uri: str, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    flat_known, flat_now = dict(_flat(known)), dict(_flat(now))
+    changed = [
+        f"{key}: {flat_known.get(key)!r} -> {flat_now.get(key)!r}"
+        for key in sorted(flat_known.keys() | flat_now.keys())
+        if flat_known.get(key) != flat_now.get(key)
+    ]
+    if changed:
+        raise OutputError(
+            uri, f"belongs to another run ({'; '.join(changed)})", "use a new output folder or undo the change"
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,90 @@
+"""Files on any fsspec URI: open for reading, publish whole."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from evs_batch.spec.errors import MediaError
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """The filesystem of a URI and the path in it."""
+    return fsspec.core.url_to_fs(uri)
+
+
+def join(base: str, *parts: str) -> str:
+    """A URI below another."""
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def resolve(uri: str, folder: str) -> str:
+    """An absolute URI: relative paths are relative to `folder`."""
+    if "://" in uri or "::" in uri or uri.startswith("/"):
+        return uri
+    return join(folder, uri)
+
+
+def absolute(uri: str) -> str:
+    """A URI that means the same on every worker of this machine."""
+    return uri if "://" in uri or "::" in uri else str(Path(uri).absolute())
+
+
+def parent(uri: str) -> str:
+    """The folder of a file."""
+    return uri.rstrip("/").rpartition("/")[0]
+
+
+def open_input(uri: str) -> BinaryIO:
+    """Open a source file; raises MediaError with the reason."""
+    try:
+        fs, path = filesystem(uri)
+        if fs.isdir(path):
+            raise MediaError(uri, "is a folder", "name a video file")
+        return fs.open(path, "rb")
+    except (OSError, ValueError, ImportError) as error:
+        raise MediaError(uri, f"cannot be opened ({error})", "check the path and your rights") from error
+
+
+def publish(local: Path, uri: str) -> None:
+    """Put a finished local file at `uri`, where it appears whole or not at all."""
+    fs, path = filesystem(uri)
+    if not isinstance(fs, LocalFileSystem):
+        fs.put_file(str(local), path)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The temporary folder may be on another disk, where no rename is possible.
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        fs.put_file(str(local), str(partial))
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(data: bytes, uri: str) -> None:
+    """Put a small file at `uri`, whole or not at all."""
+    fs, path = filesystem(uri)
+    if isinstance(fs, LocalFileSystem):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        partial.write_bytes(data)
+        partial.replace(target)
+    else:
+        fs.pipe_file(path, data)
+
+
+def read_bytes(uri: str) -> bytes | None:
+    """The content of a small file, None if it is not there."""
+    fs, path = filesystem(uri)
+    try:
+        return fs.cat_file(path)
+    except FileNotFoundError:
+        return None

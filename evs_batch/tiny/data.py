@@ -1,0 +1,59 @@
+"""Training data of the tiny family: clips rendered once into a memory-mapped file, latents computed once."""
+
+# N clips, F frames, H/W pixels or latent cells, C latent channels
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from torch import Tensor
+
+from evs_batch.tiny import clips
+
+FRAMES = 16
+
+
+def render_clips(path: Path, count: int) -> np.ndarray:
+    """(N, F, H, W, 3) uint8, rendered on all cores at the first call and mapped from `path` afterwards."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        shape = (count, FRAMES, clips.SIZE_PX, clips.SIZE_PX, 3)
+        pool_NFHW3 = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        with multiprocessing.get_context("spawn").Pool() as workers:
+            for index, clip in enumerate(workers.imap(_render_training_clip, range(count), chunksize=8)):
+                pool_NFHW3[index] = clip
+        pool_NFHW3.flush()
+        partial.rename(path)
+    return np.load(path, mmap_mode="r")
+
+
+def captions(count: int) -> list[str]:
+    """The captions of the training clips, in their order."""
+    return [clips.scene(clips.TRAIN_SEEDS[index]).caption for index in range(count)]
+
+
+@torch.no_grad()
+def encode_clips(path: Path, vae: AutoencoderTiny, clips_NFHW3: np.ndarray, *, soft: bool) -> Tensor:
+    """Latents (N, F, C, h, w) in bf16, of the clips as they are or softened; kept in `path`."""
+    if path.exists():
+        return torch.load(path, weights_only=True)
+    latents = []
+    for clip_FHW3 in clips_NFHW3:
+        shown = clips.soften(clip_FHW3) if soft else np.asarray(clip_FHW3)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents.append(vae.encode(to_signed(shown)).latents.bfloat16())
+    latents_NFChw = torch.stack(latents) * vae.config["scaling_factor"]
+    torch.save(latents_NFChw, path)
+    return latents_NFChw
+
+
+def to_signed(frames_FHW3: np.ndarray) -> Tensor:
+    """uint8 pictures to (F, 3, H, W) float32 in -1..1."""
+    return torch.from_numpy(np.array(frames_FHW3)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _render_training_clip(index: int) -> np.ndarray:
+    return clips.render(clips.scene(clips.TRAIN_SEEDS[index]), FRAMES)
