@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from evs_batch.spec.errors import EvsError
 from evs_batch.spec.recipe import Recipe, load_recipe
-from evs_batch.spec.version import VERSION as __version__
+from evs_batch.spec.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from evs_batch.driver import run

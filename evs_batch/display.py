@@ -76,7 +76,9 @@ def print_summary(summary: driver.Summary) -> None:
     """The end of a run: figures on stderr, where the results are on stdout."""
     console = Console(stderr=True, highlight=False)
     skipped = f", {summary.skipped} of them from an earlier run" if summary.skipped else ""
-    console.print(f"{summary.success} of {summary.rows} rows done{skipped}, {summary.failed} failed, {summary.elapsed_s:.1f} s")
+    console.print(
+        f"{summary.success} of {summary.rows} rows done{skipped}, {summary.failed} failed, {summary.elapsed_s:.1f} s"
+    )
     if summary.overlap_s:
         console.print(f"T2I and T2V worked at the same time for {summary.overlap_s:.1f} s")
     out = Console(highlight=False, soft_wrap=True)
@@ -91,11 +93,17 @@ def print_status(records: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any
     total = sum(record["rows"] for record in records)
     states = ", ".join(sorted({record["state"] for record in records}))
     age_s = time.time() - max(record["updated_s"] for record in records)
-    out.print(f"{states}; {counts.total()} of {total} rows committed: {counts['success']} success, {counts['failed']} failed; last sign of life {age_s:.0f} s ago")
+    out.print(
+        f"{states}; {counts.total()} of {total} rows committed: {counts['success']} success, "
+        f"{counts['failed']} failed; last sign of life {age_s:.0f} s ago"
+    )
     examples = {row["error_type"]: row for row in rows if row["status"] == "failed"}
     causes = Counter(row["error_type"] for row in rows if row["status"] == "failed")
     for cause, count in causes.most_common():
-        out.print(f"{count:6d}  {cause}: {examples[cause]['error_message']} (for example {examples[cause]['id']})", markup=False)
+        out.print(
+            f"{count:6d}  {cause}: {examples[cause]['error_message']} (for example {examples[cause]['id']})",
+            markup=False,
+        )
 
 
 def _stage_table(progress: driver.Progress) -> Table:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
@@ -88,7 +86,7 @@ def run(
     recipe: Recipe | str | Path,
     output: str | Path,
     options: Options = Options(),
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[Progress], None] = lambda _: None,
 ) -> Summary:
     """Enhance every video of a manifest; run again to resume. `watch` is called about ten times a second.
 
@@ -129,7 +127,7 @@ class Job:
         stopped = False
         try:
             if loop:
-                with _signals(loop):
+                with _Signals(loop):
                     stopped = loop.run()
         except BaseException:
             self.progress.state = "aborted"
@@ -140,7 +138,7 @@ class Job:
             self._ledger.flush(force=True)
             if loop:
                 self._record(loop)
-                ray.shutdown()
+                cluster.disconnect()
         self._watch(self.progress)
         return self._summary(loop)
 
@@ -168,10 +166,8 @@ class Job:
 
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
-        resources = ray.cluster_resources()
-        placement = cluster.place(
-            self._recipe, resources, self._options.t2i_workers, self._options.t2v_workers
-        )
+        resources = cluster.resources()
+        placement = cluster.place(self._recipe, resources, self._options.t2i_workers, self._options.t2v_workers)
         runtime, t2v = self._recipe.runtime, self._recipe.t2v
         policy = Policy(
             path=path(self._recipe),
@@ -276,7 +272,7 @@ def _chain(first: Clip, rest: Iterator[Clip]) -> Iterator[Clip]:
     yield from rest
 
 
-class _signals:
+class _Signals:
     """Within this block SIGINT and SIGTERM ask the loop to stop; a second one ends it as usual."""
 
     def __init__(self, loop: Loop) -> None:

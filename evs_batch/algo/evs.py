@@ -8,6 +8,7 @@ gives the x0 of its last executed step, and T2I resumes at the timestep after th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -43,7 +44,7 @@ def start(scheduler: Scheduler, steps: int) -> Tensor:
 def segments(timesteps: Tensor, switches: Sequence[int]) -> list[Tensor]:
     """Cut T2I timesteps at the switches; a switch says how many steps remain after its block (`stable_steps`)."""
     cuts = [0, *(len(timesteps) - remaining for remaining in switches), len(timesteps)]
-    return [timesteps[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [timesteps[a:b] for a, b in pairwise(cuts)]
 
 
 def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def variants(recipe: Recipe) -> Mapping[str, Enhance]:
         return lambda frames, prompts, ids: enhance_batch(frames, prompts, ids, changed)
 
     return {
-        "input": lambda frames, prompts, ids: frames,
+        "input": lambda frames, _prompts, _ids: frames,
         "VAE only": composed("VAE"),
         "T2I": composed("T2I"),
         recipe.composition: composed(recipe.composition),

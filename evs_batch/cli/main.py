@@ -47,6 +47,8 @@ def main() -> None:
     try:
         app()
     except EvsError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"error ({error.code}): ", "bold red"), Text(str(error)), sep="")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            Text(f"error ({error.code}): ", "bold red"), Text(str(error)), sep=""
+        )
         usage = isinstance(error, (RecipeError, ManifestError, OutputError))
         sys.exit(EXIT_USAGE if usage else EXIT_RUN)

@@ -4,6 +4,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange
 
 from evs_batch.media.probe import MAX_PIXELS, VideoFacts, open_video, video_stream
 from evs_batch.spec.errors import MediaError
@@ -26,17 +27,16 @@ def decode(file: BinaryIO, facts: VideoFacts) -> np.ndarray:
                 frames_FHW3[count] = _rgb(frame, facts)
                 count += 1
         except av.FFmpegError as error:
-            raise _damaged(count, facts, error.strerror) from error
+            raise _damaged(count, facts, str(error.strerror)) from error
     if count < facts.frames:
         raise _damaged(count, facts, "it ends early")
     return frames_FHW3
 
 
 def _rgb(frame: av.VideoFrame, facts: VideoFacts) -> np.ndarray:
-    ranges = av.video.reformatter.ColorRange
-    source = ranges.JPEG if facts.full_range else ranges.MPEG
+    source = ColorRange.JPEG if facts.full_range else ColorRange.MPEG
     converted = frame.reformat(
-        format="rgb24", src_colorspace=facts.matrix, src_color_range=source, dst_color_range=ranges.JPEG
+        format="rgb24", src_colorspace=facts.matrix, src_color_range=source, dst_color_range=ColorRange.JPEG
     )
     return converted.to_ndarray()
 

@@ -7,13 +7,14 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from evs_batch.media.probe import VideoFacts, open_video
 from evs_batch.spec.errors import EncodeError
 from evs_batch.spec.recipe import Output
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
-_MPEG_RANGE = int(av.video.reformatter.ColorRange.MPEG)
+_MPEG_RANGE = int(ColorRange.MPEG)
 PRESET = "medium"
 
 
@@ -72,5 +73,5 @@ def constant_rate(frames: int, height: int, width: int, rate: Fraction) -> Video
     return VideoFacts(
         width=width, height=height, pts=tuple(i * rate.denominator for i in range(frames)),
         durations=(rate.denominator,) * frames, time_base=Fraction(1, rate.numerator), rate=rate,
-        matrix=int(av.video.reformatter.Colorspace.ITU601), full_range=False, aspect=Fraction(1),
+        matrix=int(Colorspace.ITU601), full_range=False, aspect=Fraction(1),
     )  # fmt: skip

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 import av
+from av.stream import Disposition
+from av.video.reformatter import ColorRange, Colorspace
 
 from evs_batch.spec.errors import MediaError
 
@@ -57,7 +60,7 @@ def open_video(file: BinaryIO) -> Any:
 def video_stream(container: Any) -> Any:
     """The first video stream that is no cover picture; raises MediaError if there is none."""
     for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
+        if not stream.disposition & Disposition.attached_pic:
             return stream
     raise MediaError("the file", "has no video stream", "remove the row or replace the file")
 
@@ -81,7 +84,7 @@ def probe(file: BinaryIO) -> VideoFacts:
         pts, durations, time_base = _timeline(stamps, stream.time_base, rate)
         return VideoFacts(
             width=context.width, height=context.height, pts=pts, durations=durations, time_base=time_base, rate=rate,
-            matrix=_matrix(context), full_range=int(context.color_range) == av.video.reformatter.ColorRange.JPEG,
+            matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG,
             aspect=Fraction(stream.sample_aspect_ratio or 1),
         )  # fmt: skip
 
@@ -91,18 +94,23 @@ def _timeline(stamps: list, time_base: Fraction, rate: Fraction) -> tuple[tuple[
     if any(pts is None for pts, _ in stamps) or len({pts for pts, _ in stamps}) < len(stamps):
         return tuple(range(len(stamps))), (1,) * len(stamps), 1 / rate
     ordered = sorted(stamps)
-    gaps = [b[0] - a[0] for a, b in zip(ordered, ordered[1:], strict=False)]
+    gaps = [b[0] - a[0] for a, b in pairwise(ordered)]
     last = ordered[-1][1] or (gaps[-1] if gaps else round(1 / (rate * time_base)))
     return tuple(pts for pts, _ in ordered), (*gaps, last), time_base
 
 
 def _matrix(context: Any) -> int:
     """The tagged colour matrix; an untagged file is taken for BT.709 in HD and for BT.601 below."""
-    space = av.video.reformatter.Colorspace
-    if int(context.colorspace) in (space.ITU709, space.BT2020, space.SMPTE240M, space.FCC, space.ITU601):
+    if int(context.colorspace) in (
+        Colorspace.ITU709,
+        Colorspace.BT2020,
+        Colorspace.SMPTE240M,
+        Colorspace.FCC,
+        Colorspace.ITU601,
+    ):
         return int(context.colorspace)
     tagged_601 = int(context.colorspace) == 6  # SMPTE 170M, the same matrix as ITU601
-    return int(space.ITU709 if context.height >= _HD_HEIGHT_PX and not tagged_601 else space.ITU601)
+    return int(Colorspace.ITU709 if context.height >= _HD_HEIGHT_PX and not tagged_601 else Colorspace.ITU601)
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,11 @@
 """Where and in which precision a worker computes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -13,10 +15,10 @@ class Hardware:
     device: torch.device
     dtype: torch.dtype
 
-    def place(self, model: nn.Module) -> nn.Module:
+    def place(self, model: Any) -> Any:
         """Make a model ready for inference here."""
         model = model.to(self.device, self.dtype).eval().requires_grad_(False)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(memory_format=torch.channels_last)
 
     def __call__(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype)
@@ -29,7 +31,7 @@ def pick_hardware(precision: str, threads: int) -> Hardware:
     return Hardware(device, {"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
 
 
-def in_chunks(call, size: int, *tensors: Tensor) -> Tensor:
+def in_chunks(call: Callable[..., Tensor], size: int, *tensors: Tensor) -> Tensor:
     """Run `call` on slices of exactly `size` rows; the last one is filled up with copies of its last row.
 
     One shape for every call: a row's result does not depend on how many others it came with.

@@ -25,8 +25,8 @@ transformers_logging.disable_progress_bar()
 def load_vae(folder: Path) -> AutoencoderTiny | AutoencoderKL:
     """The autoencoder of a diffusers folder, of the class that its config names."""
     with _explained(folder / "vae"):
-        name = AutoencoderKL.load_config(folder / "vae")["_class_name"]
-        return _VAES[name].from_pretrained(folder / "vae", **_SAFE)
+        config: Any = AutoencoderKL.load_config(folder / "vae")
+        return _VAES[config["_class_name"]].from_pretrained(folder / "vae", **_SAFE)
 
 
 def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
@@ -49,7 +49,8 @@ def load_motion_unet(source: T2VSource) -> UNetMotionModel:
     """A motion module on the spatial layers of its base."""
     with _explained(source.motion):
         adapter = MotionAdapter.from_pretrained(source.motion, **_SAFE)
-    return UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
+    unet: Any = UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
+    return unet
 
 
 _SAFE: dict[str, Any] = {

@@ -3,6 +3,7 @@
 # N rows of a batch, F frames, W windows, K frames of a window, T tokens, D text width,
 # C latent channels, H/W pixels, h/w latent cells
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -132,7 +133,9 @@ def resize_latents(z_FChw: Tensor, rate: float, multiple: int) -> Tensor:
     return nnf.interpolate(z_FChw, size, mode="bicubic", align_corners=False)
 
 
-def _guided(unet, z: Tensor, prompt: Tensor, negative: Tensor, guidance: float) -> Tensor:
+def _guided(
+    unet: Callable[[Tensor, Tensor], Tensor], z: Tensor, prompt: Tensor, negative: Tensor, guidance: float
+) -> Tensor:
     """Classifier-free guidance (Ho and Salimans 2022) as one batch of twice the size."""
     if guidance == 1:
         return unet(z, prompt)

@@ -12,7 +12,7 @@ import ray
 from evs_batch.media.probe import VideoFacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
-from evs_batch.stages.item import Item
+from evs_batch.stages.item import Arrays, Item
 from evs_batch.stages.worker import load_runner
 
 
@@ -50,7 +50,7 @@ class Worker:
         """One call: `arrays` are the needed artifacts of item 0, then of item 1, …; so are those returned."""
         started_s = time.time()
         width = len(stage.needs)
-        inputs = [
+        inputs: list[Arrays] = [
             dict(zip(stage.needs, arrays[at * width : (at + 1) * width], strict=True)) for at in range(len(items))
         ]
         results = self._runner.run(stage, list(items), inputs)

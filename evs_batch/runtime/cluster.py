@@ -1,5 +1,6 @@
 """Join or start Ray, and divide its resources among the roles."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +24,23 @@ def connect(address: str | None) -> None:
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         if where:
-            ray.init(address=where, log_to_driver=False, logging_level="warning")
+            ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
         else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise RunError(
             f"Ray at {where or 'local'}", f"cannot be used ({error})", "check the address with `ray status`"
         ) from error
+
+
+def resources() -> Mapping[str, float]:
+    """What the joined cluster has in all, by Ray's names."""
+    return ray.cluster_resources()
+
+
+def disconnect() -> None:
+    """Leave the cluster; a local one ends."""
+    ray.shutdown()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from evs_batch.media.probe import VideoFacts
 from evs_batch.runtime import actors
@@ -108,7 +109,7 @@ class Loop:
     def _take_worker(self, worker: str, ref: Any) -> None:
         try:
             self.worker_metas[worker] = ray.get(ref)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             self._lose(worker, classify(error).message)
         else:
             self._feed(ev.WorkerUp(worker))
@@ -116,7 +117,7 @@ class Loop:
     def _take_call(self, call: ev.Submit, given: list[Any], ref: Any) -> None:
         try:
             meta: actors.CallMeta = ray.get(ref)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             cause = classify(error)
             if cause.worker_lost:
                 self._lose(call.worker, cause.message)
@@ -163,9 +164,7 @@ class Loop:
                 self._end = command
 
     def _submit(self, call: ev.Submit) -> None:
-        items = [
-            Item(clip=self._clips[c], facts=self._facts.get(c), output=self.output_uri(c)) for c in call.clips
-        ]
+        items = [Item(clip=self._clips[c], facts=self._facts.get(c), output=self.output_uri(c)) for c in call.clips]
         count = 1 + len(items) * len(call.stage.gives)
         method = self._actors[call.worker].run.options(num_returns=count)
         made = method.remote(call.stage, items, *self._artifacts.inputs(call.stage, call.clips))

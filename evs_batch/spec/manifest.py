@@ -113,9 +113,7 @@ def _text(value: Any, column: str, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (empty or value.strip()):
         raise ManifestError(f"{column}={str(value)[:80]!r}", "must be a non-empty text", "fill it in")
     if len(value) > MAX_TEXT_CHARS:
-        raise ManifestError(
-            f"{column} of {len(value)} characters", f"must have at most {MAX_TEXT_CHARS}", "shorten it"
-        )
+        raise ManifestError(f"{column} of {len(value)} characters", f"must have at most {MAX_TEXT_CHARS}", "shorten it")
     if "\0" in value:
         raise ManifestError(f"{column}={value[:80]!r}", "must not contain NUL characters", "remove them")
     return value
@@ -124,6 +122,7 @@ def _text(value: Any, column: str, *, empty: bool = False) -> str:
 def _seed(value: Any, default: int) -> int:
     if value is None:
         return default
-    if isinstance(value, bool) or value != value or int(value) != value or not 0 <= value < 2**63:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not 0 <= value < 2**63:
         raise ManifestError(f"seed={value!r}", "must be a whole number from 0 to 2^63 - 1", "change it or leave it out")
     return int(value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from evs_batch.spec.errors import RecipeError, nearest
 
@@ -17,21 +17,17 @@ PIPELINES = next((p for p in (_PACKAGE / "pipelines", _PACKAGE.parent / "pipelin
 Composition = Literal["T2I+[T2V]+T2I", "T2I", "VAE", "identity"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class T2I(_Table):
+class T2I(BaseModel, frozen=True, extra="forbid"):
     """The text-to-image model and its noising and denoising, frame by frame."""
 
-    model: str = Field("tiny", description="name in the model zoo")
-    steps: int = Field(50, ge=1, le=1000, description="T_I: DDIM steps of the whole schedule")
-    strength: float = Field(0.4, gt=0, le=1, description="share of the schedule that is run")
-    guidance: float = Field(7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    upscale: float = Field(1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
-    entry: Literal["random"] = Field("random", description="noise at the start")
+    model: str = Field(default="tiny", description="name in the model zoo")
+    steps: int = Field(default=50, ge=1, le=1000, description="T_I: DDIM steps of the whole schedule")
+    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
+    guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
+    upscale: float = Field(default=1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
+    entry: Literal["random"] = Field(default="random", description="noise at the start")
     reentry: Literal["random", "ddim_step"] = Field(
-        "ddim_step", description="noise after a T2V block: fresh, or the one that z_t and x0 imply"
+        default="ddim_step", description="noise after a T2V block: fresh, or the one that z_t and x0 imply"
     )
 
     @property
@@ -40,18 +36,20 @@ class T2I(_Table):
         return round(self.steps * self.strength)
 
 
-class T2V(_Table):
+class T2V(BaseModel, frozen=True, extra="forbid"):
     """The text-to-video model and its encapsulated block."""
 
-    model: str = Field("tiny", description="name in the model zoo")
-    steps: int = Field(8, ge=1, le=1000, description="T_V: steps of the whole schedule")
-    strength: float = Field(0.4, gt=0, le=1, description="share of the schedule that the block may use")
-    block_steps: int = Field(2, ge=1, description="n_V: steps that the block runs")
-    switch_at: tuple[int, ...] = Field((8,), max_length=25, description="T2I steps that remain after each block, in descending order")
-    guidance: float = Field(1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    entry: Literal["random"] = Field("random", description="noise at the start of the block")
-    window: int = Field(16, ge=2, le=32, description="frames that the motion module sees at once")
-    overlap: int = Field(8, ge=0, description="frames that neighbouring windows share")
+    model: str = Field(default="tiny", description="name in the model zoo")
+    steps: int = Field(default=8, ge=1, le=1000, description="T_V: steps of the whole schedule")
+    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that the block may use")
+    block_steps: int = Field(default=2, ge=1, description="n_V: steps that the block runs")
+    switch_at: tuple[int, ...] = Field(
+        default=(8,), max_length=25, description="T2I steps that remain after each block, in descending order"
+    )
+    guidance: float = Field(default=1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
+    entry: Literal["random"] = Field(default="random", description="noise at the start of the block")
+    window: int = Field(default=16, ge=2, le=32, description="frames that the motion module sees at once")
+    overlap: int = Field(default=8, ge=0, description="frames that neighbouring windows share")
 
     @property
     def available_steps(self) -> int:
@@ -59,32 +57,32 @@ class T2V(_Table):
         return round(self.steps * self.strength)
 
 
-class Output(_Table):
+class Output(BaseModel, frozen=True, extra="forbid"):
     """How results are encoded."""
 
     container: Literal["mp4"] = "mp4"
     codec: Literal["h264"] = "h264"
-    quality: int = Field(14, ge=0, le=51, description="constant rate factor: lower is better and larger")
+    quality: int = Field(default=14, ge=0, le=51, description="constant rate factor: lower is better and larger")
 
 
-class Runtime(_Table):
+class Runtime(BaseModel, frozen=True, extra="forbid"):
     """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
-    batch_frames: int = Field(64, ge=1, description="frames of one T2I call, of several clips")
-    batch_windows: int = Field(4, ge=1, description="windows of one T2V call, of several clips")
-    frames_per_forward: int = Field(16, ge=1, description="frames of one T2I forward pass, always this many")
-    max_wait_s: float = Field(0.5, ge=0, description="how long an idle worker waits for a full call")
-    memory_gb: float = Field(4.0, gt=0, description="pixels and latents in flight")
-    max_attempts: int = Field(3, ge=1, description="tries of one clip before it fails")
-    stall_s: float = Field(1800.0, gt=0, description="a run without progress for so long is ended")
+    batch_frames: int = Field(default=64, ge=1, description="frames of one T2I call, of several clips")
+    batch_windows: int = Field(default=4, ge=1, description="windows of one T2V call, of several clips")
+    frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
+    max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
+    memory_gb: float = Field(default=4.0, gt=0, description="pixels and latents in flight")
+    max_attempts: int = Field(default=3, ge=1, description="tries of one clip before it fails")
+    stall_s: float = Field(default=1800.0, gt=0, description="a run without progress for so long is ended")
 
 
-class Recipe(_Table):
+class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A whole recipe; see `load_recipe`."""
 
     composition: Composition = "T2I+[T2V]+T2I"
-    seed: int = Field(23, ge=0, lt=2**63)
+    seed: int = Field(default=23, ge=0, lt=2**63)
     t2i: T2I = T2I()
     t2v: T2V = T2V()
     output: Output = Output()
@@ -112,8 +110,7 @@ class Recipe(_Table):
         if self.t2v.block_steps > self.t2v.available_steps:
             raise RecipeError(
                 f"t2v.block_steps={self.t2v.block_steps}",
-                f"must be at most {self.t2v.available_steps} "
-                f"(steps={self.t2v.steps} * strength={self.t2v.strength})",
+                f"must be at most {self.t2v.available_steps} (steps={self.t2v.steps} * strength={self.t2v.strength})",
                 "lower it or raise t2v.strength",
             )
         if self.t2v.overlap >= self.t2v.window:
@@ -192,7 +189,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
     for table in tables:
         tree = tree.setdefault(table, {})
         if not isinstance(tree, dict):
-            raise RecipeError(f"--set {override}", f"'{table}' is a value, not a table", "see `evs-batch recipes schema`")
+            raise RecipeError(
+                f"--set {override}", f"'{table}' is a value, not a table", "see `evs-batch recipes schema`"
+            )
     tree[leaf] = value
 
 
@@ -208,7 +207,7 @@ def _explain(error: ValidationError) -> RecipeError:
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kind: Any = field.annotation
         nested = isinstance(kind, type) and issubclass(kind, BaseModel)
         keys += [prefix + name, *(_keys(kind, f"{prefix}{name}.") if nested else [])]
     return keys

@@ -10,7 +10,7 @@ import numpy as np
 from evs_batch.media.encode import constant_rate
 from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.work import Artifact, Clip, Role, model_stages
-from evs_batch.stages.item import Item, StageRunner
+from evs_batch.stages.item import Arrays, Item, StageRunner
 from evs_batch.stages.worker import load_runner
 
 THREADS = 2
@@ -34,14 +34,14 @@ def enhance_batch(
     items = [
         Item(
             clip=Clip(id=name, uri="", prompt=prompt, seed=recipe.seed),
-            facts=constant_rate(*frames.shape[:3], Fraction(24)),
+            facts=constant_rate(frames.shape[0], frames.shape[1], frames.shape[2], Fraction(24)),
             output="",
         )
         for frames, prompt, name in zip(clips, prompts, ids, strict=True)
     ]
     artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": frames} for frames in clips]
     for stage in model_stages(recipe):
-        inputs = [{name: held[name] for name in stage.needs} for held in artifacts]
+        inputs: list[Arrays] = [{name: held[name] for name in stage.needs} for held in artifacts]
         results = _runner(stage.role, recipe).run(stage, items, inputs)
         for held, result in zip(artifacts, results, strict=True):
             held.update(result.arrays)

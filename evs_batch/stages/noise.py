@@ -12,7 +12,8 @@ from evs_batch.stages.item import Item
 
 def draw_noise(items: list[Item], stage: Stage, like_FChw: Tensor) -> Tensor:
     """The entry noise of a stage for all frames of a call, in the shape of its latents."""
-    shape = tuple(like_FChw.shape[1:])
+    _, channels, height, width = like_FChw.shape
+    shape = (channels, height, width)
     return torch.cat(
         [
             frame_noise(item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}", range(item.known.frames), shape)

@@ -10,7 +10,7 @@ from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import pick_hardware
 from evs_batch.models.parts import T2I, TextEncoder, Vae, pad_sides, resize_latents
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import Stage
+from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.stages.noise import draw_noise
 
@@ -37,7 +37,10 @@ class T2IRunner:
         if "frames" in stage.gives:
             frames = self._vae.decode(bridge.x0_FChw).split(lengths)
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
-        made = {"x0": bridge.x0_FChw.split(lengths), "eps": bridge.eps_FChw.split(lengths)}
+        made: dict[Artifact, tuple[Tensor, ...]] = {
+            "x0": bridge.x0_FChw.split(lengths),
+            "eps": bridge.eps_FChw.split(lengths),
+        }
         return [Result(arrays={n: made[n][i].cpu().numpy() for n in stage.gives}) for i in range(len(items))]
 
     def _timesteps(self, visit: int) -> Tensor:
@@ -63,5 +66,5 @@ class T2IRunner:
         return Result(arrays={"frames": frames_FHW3[:, :height, :width].contiguous().numpy()})
 
 
-def _joined(inputs: list[Arrays], name: str) -> Tensor:
+def _joined(inputs: list[Arrays], name: Artifact) -> Tensor:
     return torch.cat([torch.tensor(arrays[name]) for arrays in inputs])

@@ -1,9 +1,9 @@
 """The output folder of a run: which rows are done, and how that is recorded.
 
-    videos/<id>.mp4      published first
-    manifest/*.parquet   then its row; append-only parts, each written whole
-    _run/run.json        recipe, manifest and version that the folder belongs to
-    _run/stats.json      progress and, at the end, figures and timeline
+videos/<id>.mp4      published first
+manifest/*.parquet   then its row; append-only parts, each written whole
+_run/run.json        recipe, manifest and version that the folder belongs to
+_run/stats.json      progress and, at the end, figures and timeline
 """
 
 import json

@@ -130,5 +130,3 @@ def problems(manifest: Manifest) -> Iterator[tuple[int, EvsError]]:
     for row in manifest:
         if row.error:
             yield row.number, row.error
-
-

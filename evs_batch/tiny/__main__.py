@@ -18,10 +18,10 @@ def train(
     weights: Path | None = typer.Option(None, help="Where the weights go; default: into the package."),
 ) -> None:
     """Train all parts on the CPU: about an hour on 2 cores with AMX."""
-    from evs_batch.tiny import architecture
+    from evs_batch.tiny import WEIGHTS
     from evs_batch.tiny.train import train as train_all
 
-    train_all(work, weights or architecture.WEIGHTS)
+    train_all(work, weights or WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
 
 TEXT_WIDTH = 64
 MAX_TOKENS = 24
@@ -27,7 +28,7 @@ def build_vae() -> AutoencoderTiny:
     )
 
 
-def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def build_text_encoder(tokenizer: Any) -> CLIPTextModel:
     """Token ids (N, 24) to embeddings (N, 24, 64); 0.1 M parameters."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -68,11 +69,11 @@ def build_motion_adapter() -> MotionAdapter:
 
 def train_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     """Learn a small byte-level BPE from captions and save it as CLIP's vocab.json and merges.txt."""
-    blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1})
+    blank: Any = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1})
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = blank.backend_tokenizer.normalizer
     learner.pre_tokenizer = blank.backend_tokenizer.pre_tokenizer
-    alphabet = sorted(_byte_alphabet())
+    alphabet = sorted(ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=1024,
         special_tokens=["<|startoftext|>", "<|endoftext|>"],
@@ -84,14 +85,7 @@ def train_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     vocab = dict(model["vocab"])
     for byte in alphabet:  # a word may end in any byte
         vocab.setdefault(byte + "</w>", len(vocab))
-    tokenizer = CLIPTokenizer(
-        vocab=vocab, merges=[tuple(m) for m in model["merges"]], model_max_length=MAX_TOKENS
-    )
+    merges: Any = [tuple(merge) for merge in model["merges"]]
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
     tokenizer.save_pretrained(folder)
     return tokenizer
-
-
-def _byte_alphabet() -> list[str]:
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    return ByteLevel.alphabet()

@@ -4,10 +4,10 @@
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 
 from evs_batch.tiny import clips
@@ -36,7 +36,7 @@ def captions(count: int) -> list[str]:
 
 
 @torch.no_grad()
-def encode_clips(path: Path, vae: AutoencoderTiny, clips_NFHW3: np.ndarray, *, soft: bool) -> Tensor:
+def encode_clips(path: Path, vae: Any, clips_NFHW3: np.ndarray, *, soft: bool) -> Tensor:
     """Latents (N, F, C, h, w) in bf16, of the clips as they are or softened; kept in `path`."""
     if path.exists():
         return torch.load(path, weights_only=True)

@@ -5,6 +5,7 @@ spatial layers, as AnimateDiff does (Guo et al. 2023)."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionMo
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
 
-from evs_batch.tiny import architecture, clips, data
+from evs_batch.tiny import WEIGHTS, architecture, clips, data
 from evs_batch.tiny.fit import Schedule, fit
 
 CROP_PX = 64
@@ -30,7 +31,7 @@ class Plan:
     motion: Schedule = Schedule(steps=1200, learning_rate=1e-3)
 
 
-def train(work: Path, weights: Path = architecture.WEIGHTS, plan: Plan = Plan()) -> None:
+def train(work: Path, weights: Path = WEIGHTS, plan: Plan = Plan()) -> None:
     """Make every part, in order; run again to go on where it stopped. Finished parts are read back."""
     torch.manual_seed(0)
     work.mkdir(parents=True, exist_ok=True)
@@ -55,14 +56,14 @@ def train(work: Path, weights: Path = architecture.WEIGHTS, plan: Plan = Plan())
     with torch.no_grad():
         embeddings = text(tokens).last_hidden_state
     adapter = architecture.build_motion_adapter()
-    motion = UNetMotionModel.from_unet2d(unet, adapter)
+    motion: Any = UNetMotionModel.from_unet2d(unet, adapter)
     motion.freeze_unet2d_params()
     fit("motion", motion, lambda g: motion_loss(motion, embeddings, soft_NFChw, g), plan.motion, work)
     motion.save_motion_modules(str(work / "motion"))
     _ship(MotionAdapter.from_pretrained(work / "motion"), weights / "motion")
 
 
-def vae_loss(vae: nn.Module, pool_NFHW3: np.ndarray, generator: torch.Generator) -> Tensor:
+def vae_loss(vae: Any, pool_NFHW3: np.ndarray, generator: torch.Generator) -> Tensor:
     """L1, L2 and gradient L1 on 16 crops, half of them degraded; latents are pulled to mean 0 and deviation 1."""
     x_N3HW = data.to_signed(_crops(pool_NFHW3, generator))
     with torch.autocast("cpu", torch.bfloat16):
@@ -76,7 +77,7 @@ def vae_loss(vae: nn.Module, pool_NFHW3: np.ndarray, generator: torch.Generator)
     return error.abs().mean() + error.square().mean() + edges + 0.01 * pull
 
 
-def t2i_loss(text: nn.Module, unet: nn.Module, tokens: Tensor, z_NFChw: Tensor, generator: torch.Generator) -> Tensor:
+def t2i_loss(text: Any, unet: Any, tokens: Tensor, z_NFChw: Tensor, generator: torch.Generator) -> Tensor:
     """Noise prediction on 32 frames; one caption in ten is empty, so that guidance works."""
     clip, frame = (_randint(limit, 32, generator) for limit in z_NFChw.shape[:2])
     empty = torch.rand(32, generator=generator) < CAPTION_DROP
@@ -86,7 +87,7 @@ def t2i_loss(text: nn.Module, unet: nn.Module, tokens: Tensor, z_NFChw: Tensor, 
         return _noise_loss(unet, z_NFChw[clip, frame].float(), embedding, T2I_NOISE, generator)
 
 
-def motion_loss(motion: nn.Module, embeddings: Tensor, z_NFChw: Tensor, generator: torch.Generator) -> Tensor:
+def motion_loss(motion: Any, embeddings: Tensor, z_NFChw: Tensor, generator: torch.Generator) -> Tensor:
     """Noise prediction on 2 clips of 16 frames under the linear schedule of motion modules."""
     clip = _randint(len(z_NFChw), 2, generator)
     z_NCFhw = z_NFChw[clip].float().transpose(1, 2)
@@ -95,13 +96,11 @@ def motion_loss(motion: nn.Module, embeddings: Tensor, z_NFChw: Tensor, generato
         return _noise_loss(motion, z_NCFhw, embedding, T2V_NOISE, generator)
 
 
-T2I_NOISE = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-T2V_NOISE = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear")
+T2I_NOISE: Any = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+T2V_NOISE: Any = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear")
 
 
-def _noise_loss(
-    unet: nn.Module, z: Tensor, embedding: Tensor, noise: DDIMScheduler, generator: torch.Generator
-) -> Tensor:
+def _noise_loss(unet: Any, z: Tensor, embedding: Tensor, noise: Any, generator: torch.Generator) -> Tensor:
     """Timesteps lean to the clean end, where an enhancer works."""
     t = (1000 * torch.rand(len(z), generator=generator) ** 1.5).long()
     eps = torch.randn(z.shape, generator=generator)
@@ -109,7 +108,9 @@ def _noise_loss(
 
 
 def _crops(pool_NFHW3: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    picks = [_randint(limit, 16, generator).tolist() for limit in (*pool_NFHW3.shape[:2], *[clips.SIZE_PX - CROP_PX] * 2)]
+    picks = [
+        _randint(limit, 16, generator).tolist() for limit in (*pool_NFHW3.shape[:2], *[clips.SIZE_PX - CROP_PX] * 2)
+    ]
     crops = np.stack([pool_NFHW3[n, f, y : y + CROP_PX, x : x + CROP_PX] for n, f, y, x in zip(*picks, strict=True)])
     seed = int(torch.randint(2**31, (), generator=generator))
     return np.concatenate([crops[:8], clips.degrade(crops[8:], seed)])
@@ -120,13 +121,13 @@ def _randint(limit: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _unit_scale(vae: nn.Module, pool_NFHW3: np.ndarray) -> float:
+def _unit_scale(vae: Any, pool_NFHW3: np.ndarray) -> float:
     """The factor that gives latents unit deviation."""
     sample = data.to_signed(pool_NFHW3[:64, 0])
     return round(float(1 / vae.encode(sample).latents.std()), 4)
 
 
-def _ship(model: nn.Module, folder: Path) -> None:
+def _ship(model: Any, folder: Path) -> None:
     """Save in half precision; the model that goes on training stays in full."""
     half = type(model).from_config(model.config) if hasattr(model, "from_config") else type(model)(model.config)
     half.load_state_dict(model.state_dict())

@@ -1,0 +1,38 @@
+# make local   enhance the demo videos on this machine
+# make test    all tests
+# make check   what a commit must pass: format, lint, types, layers, fast tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: local test check format train clean
+
+local: $(INSTALLED)
+	$(BIN)/evs-batch run manifests/demo.parquet --recipe demo --output out/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not ray and not slow"
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(INSTALLED)
+	$(BIN)/python -m evs_batch.tiny train
+
+clean:
+	rm -rf .venv build out
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "evs-batch needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
