@@ -89,35 +89,36 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _check_switch(self) -> "Recipe":
-        if self.composition != "T2I+[T2V]+T2I":
-            return self
-        count = self.t2i.executed_steps
-        for remaining in self.t2v.switch_at:
-            if not 0 <= remaining < count:
-                raise RecipeError(
-                    f"t2v.switch_at={list(self.t2v.switch_at)}",
-                    f"must be in 0..{count - 1}: {count} T2I steps are run "
-                    f"(steps={self.t2i.steps} * strength={self.t2i.strength})",
-                    "lower it or raise t2i.strength",
-                )
-        if not self.t2v.switch_at or list(self.t2v.switch_at) != sorted(set(self.t2v.switch_at), reverse=True):
+    def _check(self) -> "Recipe":
+        if self.composition in _WITH_T2I and self.t2i.executed_steps < 1:
+            raise _too_few_steps("t2i", self.t2i.steps, self.t2i.strength)
+        if self.switches != tuple(sorted(set(self.switches), reverse=True)):
             raise RecipeError(
-                f"t2v.switch_at={list(self.t2v.switch_at)}",
-                "must be a non-empty list in strictly descending order",
-                "sort it, largest first",
+                f"t2v.switch_at={list(self.switches)}", "must be in strictly descending order", "sort it, largest first"
             )
-        if self.t2v.block_steps > self.t2v.available_steps:
+        if self.composition == "T2I+[T2V]+T2I":
+            self._check_block()
+        return self
+
+    def _check_block(self) -> None:
+        count, t2v = self.t2i.executed_steps, self.t2v
+        if not t2v.switch_at or not all(0 <= remaining < count for remaining in t2v.switch_at):
             raise RecipeError(
-                f"t2v.block_steps={self.t2v.block_steps}",
-                f"must be at most {self.t2v.available_steps} (steps={self.t2v.steps} * strength={self.t2v.strength})",
+                f"t2v.switch_at={list(t2v.switch_at)}",
+                f"must name steps in 0..{count - 1}: {count} T2I steps are run "
+                f"(steps={self.t2i.steps} * strength={self.t2i.strength})",
+                "lower it or raise t2i.strength",
+            )
+        if t2v.available_steps < 1:
+            raise _too_few_steps("t2v", t2v.steps, t2v.strength)
+        if t2v.block_steps > t2v.available_steps:
+            raise RecipeError(
+                f"t2v.block_steps={t2v.block_steps}",
+                f"must be at most {t2v.available_steps} (steps={t2v.steps} * strength={t2v.strength})",
                 "lower it or raise t2v.strength",
             )
-        if self.t2v.overlap >= self.t2v.window:
-            raise RecipeError(
-                f"t2v.overlap={self.t2v.overlap}", f"must be below t2v.window={self.t2v.window}", "lower it"
-            )
-        return self
+        if t2v.overlap >= t2v.window:
+            raise RecipeError(f"t2v.overlap={t2v.overlap}", f"must be below t2v.window={t2v.window}", "lower it")
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of the result for a source of that size."""
@@ -141,6 +142,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
 
 _WITHOUT_EFFECT = {"batch_frames", "batch_windows", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
+
+
+_WITH_T2I = {"T2I+[T2V]+T2I", "T2I"}
+
+
+def _too_few_steps(table: str, steps: int, strength: float) -> RecipeError:
+    return RecipeError(
+        f"{table}.strength={strength}", f"gives no step of {table}.steps={steps}", "raise one of the two"
+    )
 
 
 def recipe_names() -> list[str]:

@@ -1,0 +1,81 @@
+"""Builders that all tests share."""
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("evs", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.load_profile("evs")
+os.environ["HF_HUB_OFFLINE"] = "1"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """Write a real mp4 of moving stripes."""
+    from evs_batch.media.encode import constant_rate, encode
+    from evs_batch.spec.recipe import Output
+
+    def make(name: str = "clip.mp4", frames: int = 6, height: int = 32, width: int = 48, rate: int = 25) -> Path:
+        path = tmp_path / name
+        silence = tmp_path / "silence.mkv"
+        _write_silence(silence)
+        with silence.open("rb") as source:
+            encode(
+                path,
+                stripes(frames, height, width),
+                constant_rate(frames, height, width, Fraction(rate)),
+                Output(quality=8),
+                source,
+            )
+        return path
+
+    return make
+
+
+def stripes(frames: int, height: int, width: int) -> np.ndarray:
+    """(F, H, W, 3) uint8 of soft moving stripes, which video codecs keep well."""
+    f, y, x = np.mgrid[0:frames, 0:height, 0:width]
+    waves = [np.sin((x + 2 * f) / 9), np.sin((y - f) / 7), np.cos((x + y) / 11)]
+    return (127 + 90 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+def _write_silence(path: Path) -> None:
+    """A container with one black frame and no sound."""
+    import av
+
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        out.mux(stream.encode(None))
+
+
+@pytest.fixture
+def make_manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows as a Parquet manifest."""
+
+    def make(rows: list[dict[str, Any]], name: str = "videos.parquet") -> Path:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def text_file() -> BytesIO:
+    return BytesIO(b"this is a text file that is called a video\n" * 20)

@@ -1,0 +1,134 @@
+"""Builders for scheduler stories, and a random world that plays against it."""
+
+from collections import Counter
+from random import Random
+
+from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.state import Policy, State
+from evs_batch.scheduling.step import step
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import path
+
+
+def policy(**changes) -> Policy:
+    """One worker of each role, calls of 64 frames, room for 100 bytes."""
+    known = {
+        "path": path(Recipe()),
+        "workers": {"t2i": 1, "t2v": 1, "media": 1},
+        "call_frames": {"t2i": 64, "t2v": 64},
+        "budget_bytes": 100,
+        "lookahead_clips": 8,
+        "max_wait_s": 1.0,
+        "stall_s": 100.0,
+    }
+    return Policy(**{**known, **changes})
+
+
+def play(state: State, *events: ev.Event, now_s: float = 0.0) -> list[ev.Command]:
+    """Feed events; returns all commands."""
+    return [command for event in events for command in step(state, event, now_s)]
+
+
+def only(commands: list[ev.Command], kind: type) -> list:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+class World:
+    """Workers, videos and faults by a seed: delivers events in any order that could really happen."""
+
+    def __init__(self, seed: int, clips: int, chaos: float, **changes) -> None:
+        self.random, self.chaos = Random(seed), chaos
+        self.state = State(policy(**changes))
+        self.rows = [f"clip{number}" for number in range(clips)]
+        self.poison = {name for name in self.rows if self.random.random() < chaos / 2}
+        self.sizes = {
+            name: ev.Size(
+                self.random.choice([8, 16, 24, 64, 80]),
+                self.random.randint(1, 40),
+                self.random.choice([(64, 64), (32, 32)]),
+            )
+            for name in self.rows
+        }
+        self.running: dict[int, ev.Submit] = {}
+        self.starting: list[str] = []
+        self.commits: Counter[str] = Counter()
+        self.failures: dict[str, ev.Failure] = {}
+        self.done: dict[str, list[str]] = {name: [] for name in self.rows}
+        self.end: ev.Finish | ev.Abort | None = None
+        self.now_s, self.steps = 0.0, 0
+
+    def run(self, max_steps: int = 20_000) -> None:
+        """Play until the scheduler ends."""
+        self._do(play(self.state, ev.Tick(), now_s=0.0))
+        while self.end is None:
+            self.steps += 1
+            assert self.steps < max_steps, "the run does not end"
+            self.now_s += self.random.random()
+            self._do(play(self.state, self._happen(), now_s=self.now_s))
+            self._check()
+
+    def _happen(self) -> ev.Event:
+        choices = ["tick"] + ["start"] * bool(self.starting) + ["finish"] * 3 * bool(self.running)
+        match self.random.choice(choices):
+            case "start":
+                worker = self.starting.pop(self.random.randrange(len(self.starting)))
+                if self.random.random() < self.chaos / 4:
+                    return ev.WorkerLost(worker, "died while loading")
+                return ev.WorkerUp(worker)
+            case "finish":
+                return self._finish(self._oldest_of_a_worker())
+            case _:
+                return ev.Tick()
+
+    def _oldest_of_a_worker(self) -> ev.Submit:
+        worker = self.random.choice(sorted({call.worker for call in self.running.values()}))
+        return min((call for call in self.running.values() if call.worker == worker), key=lambda call: call.batch)
+
+    def _finish(self, call: ev.Submit) -> ev.Event:
+        guilty = call.stage.name == "t2v" and self.poison & set(call.clips)
+        accident = self.random.random() < self.chaos / 8
+        if (guilty and self.random.random() < 0.5) or (accident and self.random.random() < 0.5):
+            self.running = {b: c for b, c in self.running.items() if c.worker != call.worker}
+            return ev.WorkerLost(call.worker, "killed")
+        del self.running[call.batch]
+        if guilty or accident:
+            kind = self.random.choice(
+                [ev.FailureKind.ERROR, ev.FailureKind.OUT_OF_MEMORY] + [ev.FailureKind.DATA_LOST] * (not guilty)
+            )
+            return ev.BatchFailed(call.batch, kind, "Boom", "it broke")
+        for name in call.clips:
+            self.done[name].append(call.stage.name)
+        return ev.BatchDone(call.batch, {n: self.sizes[n] for n in call.clips} if call.stage.name == "probe" else {})
+
+    def _do(self, commands: list[ev.Command]) -> None:
+        for command in commands:
+            assert command.reason, command
+            match command:
+                case ev.WantRows(count=count):
+                    taken, self.rows = self.rows[:count], self.rows[count:]
+                    self._do(play(self.state, ev.RowsArrived(tuple(taken), not self.rows), now_s=self.now_s))
+                case ev.StartWorker(worker=worker):
+                    self.starting.append(worker)
+                case ev.Submit(batch=batch):
+                    self.running[batch] = command
+                case ev.Commit(clip=clip, failure=failure):
+                    self.commits[clip] += 1
+                    if failure:
+                        self.failures[clip] = failure
+                case ev.Finish() | ev.Abort():
+                    self.end = command
+
+    def _check(self) -> None:
+        """What must hold after every step."""
+        state = self.state
+        assert 0 <= state.admitted_bytes <= state.policy.budget_bytes
+        in_flight = [name for call in self.running.values() for name in call.clips]
+        assert len(in_flight) == len(set(in_flight)), "a clip is in two calls at once"
+        assert (
+            max(Counter(call.worker for call in self.running.values()).values(), default=0)
+            <= state.policy.calls_in_flight
+        )
+        assert all(len({self.sizes[n].shape for n in call.clips}) == 1 for call in self.running.values())
+        for call in self.running.values():
+            limit = state.policy.call_frames.get(call.stage.role, 0)
+            assert len(call.clips) == 1 or sum(self.sizes[n].frames for n in call.clips) <= limit
