@@ -63,6 +63,7 @@ class Progress:
     skipped: int = 0
     stages: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "starting"
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ class Progress:
             "causes": dict(self.causes),
             "stages": self.stages,
             "workers": self.workers,
+            "processes": self.processes,
             "started_s": self.started_s,
             "updated_s": time.time(),
         }
@@ -211,6 +213,7 @@ class Job:
         self._ledger.flush()
         state, names = loop.state, [stage.name for stage in loop.policy.path]
         self.progress.stages = {name: state.clips_at[at] for at, name in enumerate(names)}
+        self.progress.processes = {name: vars(meta) for name, meta in loop.worker_metas.items()}
         self.progress.workers = dict(Counter(w.role for w in state.workers.values() if w.up))
         self.progress.state = "stopping" if state.stopping else "running" if self.progress.workers else "starting"
         self._watch(self.progress)
@@ -225,7 +228,6 @@ class Job:
             **self.progress.as_dict(),
             "overlap_s": round(timeline.overlap_s(), 3),
             "busy_s": {worker: round(busy, 3) for worker, busy in timeline.busy_s.items()},
-            "processes": {worker: vars(meta) for worker, meta in loop.worker_metas.items()},
             "timeline": list(timeline.calls),
         }
         ledger.write_stats(self._output, self._options.shard, stats)

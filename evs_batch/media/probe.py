@@ -81,6 +81,10 @@ def probe(file: BinaryIO) -> VideoFacts:
             raise MediaError("the file", f"is damaged ({_reason(error)})", "replace it") from error
         if not stamps:
             raise MediaError("the file", "has no frames", "replace it")
+        if stream.frames and stream.frames != len(stamps):
+            raise MediaError(
+                f"{len(stamps)} frames", f"the file declares {stream.frames}: it is truncated", "fetch it again"
+            )
         pts, durations, time_base = _timeline(stamps, stream.time_base, rate)
         return VideoFacts(
             width=context.width, height=context.height, pts=pts, durations=durations, time_base=time_base, rate=rate,

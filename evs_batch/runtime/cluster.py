@@ -29,7 +29,10 @@ def connect(address: str | None) -> None:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise RunError(
-            f"Ray at {where or 'local'}", f"cannot be used ({error})", "check the address with `ray status`"
+            f"Ray at {where or 'local'}",
+            f"cannot be used ({error})",
+            "check the address with `ray status`; if the cluster asks for a token, set RAY_AUTH_MODE=token "
+            "(on the head's own machine, --address auto does it)",
         ) from error
 
 

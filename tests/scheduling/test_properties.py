@@ -2,9 +2,9 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scheduling.world import World
 
 from evs_batch.scheduling import events as ev
+from tests.scheduling.world import World
 
 SEEDS = st.integers(0, 2**32)
 STAGES = ["probe", "decode", "t2i_a", "t2v", "t2i_b", "encode"]

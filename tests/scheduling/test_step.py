@@ -1,7 +1,6 @@
-from tests.scheduling.world import only, play, policy
-
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.state import State
+from tests.scheduling.world import only, play, policy
 
 SIZE = ev.Size(16, 10, (64, 64))
 
@@ -33,7 +32,7 @@ def test_frames_of_several_clips_share_a_call_up_to_its_limit():
 
 
 def test_both_models_work_at_once_on_different_clips():
-    state, calls = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
+    state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
     commands = play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
     assert [(call.stage.name, call.clips) for call in only(commands, ev.Submit)] == [("t2v", ("a",))]
     running = {state.policy.path[batch.at].name: batch.clips for batch in state.batches.values()}
@@ -125,7 +124,7 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause():
 
 
 def test_a_stop_starts_nothing_new_and_ends_when_the_running_calls_have():
-    state, calls = started("a", "b", "c", "d", "e")
+    state, _ = started("a", "b", "c", "d", "e")
     assert not play(state, ev.StopRequested())
     running = list(state.batches)
     commands = play(state, *[ev.BatchDone(number) for number in running])

@@ -1,0 +1,108 @@
+"""A real head node, and the real command line."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+STARTUP_S = 90
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a Ray head node listens."""
+
+    address: str
+    dashboard: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+TOKEN = secrets.token_hex(32)
+
+
+def environment() -> dict[str, str]:
+    """For the head node and all that speak to it: our Python first, token authentication on."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    path = f"{BIN}:{os.environ['PATH']}"
+    return {
+        **inherited,
+        "PATH": path,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+    }
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """`ray start --head` in a process group of its own, which ends with the tests."""
+    port, dashboard = free_port(), free_port()
+    folder = tempfile.mkdtemp(prefix="evs", dir="/tmp")  # short: sockets lie in it
+    command = [
+        str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}",
+        "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}",
+        f"--ray-client-server-port={free_port()}", "--num-cpus=4", "--object-store-memory=500000000",
+        f"--temp-dir={folder}", "--disable-usage-stats",
+    ]  # fmt: skip
+    with (Path(folder) / "head.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+    try:
+        _wait_for(dashboard, process)
+        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(port: int, process: subprocess.Popen) -> None:
+    deadline_s = time.monotonic() + STARTUP_S
+    while time.monotonic() < deadline_s:
+        assert process.poll() is None, "the head node ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError("the head node does not come up")
+
+
+@pytest.fixture
+def evs_batch(head: Head) -> Callable[..., subprocess.CompletedProcess]:
+    """Run the command line against the head node."""
+
+    def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess:
+        where = ["--address", head.address] if arguments[0] == "run" else []
+        done = subprocess.run(
+            [str(BIN / "evs-batch"), *map(str, arguments), *where],
+            capture_output=True, text=True, env=environment(), timeout=280, cwd=ROOT, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def output_rows(output: Path) -> list[dict[str, Any]]:
+    """All rows of an output manifest."""
+    tables = [pq.read_table(part) for part in sorted((output / "manifest").glob("*.parquet"))]
+    return pa.concat_tables(tables).to_pylist() if tables else []

@@ -1,0 +1,121 @@
+"""The main job on the demo's videos, on a real Ray, as a user runs it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from evs_batch.evaluate import flicker_error, psnr
+from evs_batch.media.decode import decode
+from evs_batch.media.probe import probe
+from evs_batch.spec.manifest import OUTPUT_COLUMNS
+from evs_batch.tiny import clips
+from tests.conftest import ROOT
+from tests.e2e.conftest import output_rows
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+DEMO = ROOT / "manifests" / "demo.parquet"
+
+
+@pytest.fixture(scope="module")
+def demo(head, tmp_path_factory) -> Path:
+    """The demo job, run once."""
+    from tests.e2e.conftest import BIN, environment, subprocess
+
+    output = tmp_path_factory.mktemp("demo")
+    command = [str(BIN / "evs-batch"), "run", str(DEMO), "--recipe", "demo", "--output", str(output)]
+    subprocess.run([*command, "--address", head.address], check=True, env=environment(), timeout=280, cwd=ROOT)
+    return output
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        facts = probe(file)
+        file.seek(0)
+        return decode(file, facts)
+
+
+def test_every_row_comes_out_once_with_all_columns(demo: Path):
+    rows = {row["id"]: row for row in output_rows(demo)}
+    sources = {row["id"]: row for row in pq.read_table(DEMO).to_pylist()}
+    assert sorted(rows) == sorted(sources)
+    assert len(output_rows(demo)) == len(sources) >= 6
+    for name, row in rows.items():
+        assert set(row) == set(sources[name]) | set(OUTPUT_COLUMNS)
+        assert (row["status"], row["attempts"], row["error_type"]) == ("success", 1, None)
+        assert {key: row[key] for key in sources[name]} == sources[name], "input columns pass through"
+        data = Path(row["output_uri"]).read_bytes()
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (row["output_sha256"], row["output_bytes"])
+        assert row["t2i_seconds"] > 0
+        assert row["t2v_seconds"] > 0
+
+
+def test_the_videos_are_nearer_to_the_clean_clips_than_their_sources(demo: Path):
+    gains, flicker = [], []
+    for row in output_rows(demo):
+        source, result = frames_of(ROOT / "manifests" / row["uri"]), frames_of(Path(row["output_uri"]))
+        clean = clips.render(clips.scene(row["scene_seed"]), len(source))
+        assert result.shape == source.shape
+        gains.append(psnr(result, clean) - psnr(source, clean))
+        flicker.append(flicker_error(result, clean) / flicker_error(source, clean))
+    assert np.mean(gains) > 2
+    assert np.mean(flicker) < 0.8
+
+
+def test_timestamps_and_sound_are_the_sources(demo: Path):
+    for row in output_rows(demo):
+        with (ROOT / "manifests" / row["uri"]).open("rb") as a, Path(row["output_uri"]).open("rb") as b:
+            source, result = probe(a), probe(b)
+        assert [pts * source.time_base for pts in source.pts] == [pts * result.time_base for pts in result.pts]
+    tracks = []
+    for path in (ROOT / "manifests/clips/with_sound.mp4", demo / "videos/with_sound.mp4"):
+        with av.open(str(path)) as container:
+            tracks.append([bytes(packet) for packet in container.demux(audio=0) if packet.size])
+    assert tracks[0] == tracks[1] != []
+
+
+def test_both_models_worked_at_once_in_processes_of_their_own(demo: Path):
+    stats = json.loads((demo / "_run" / "stats.json").read_text())
+    assert len({process["pid"] for process in stats["processes"].values()}) == 3
+    assert {name.split("-")[0] for name in stats["processes"]} == {"t2i", "t2v", "media"}
+    assert stats["overlap_s"] > 0
+    t2v = [call for call in stats["timeline"] if call["stage"] == "t2v"]
+    t2i = [call for call in stats["timeline"] if call["stage"] == "t2i_a"]
+    assert any(
+        a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"] and not set(a["clips"]) & set(b["clips"])
+        for a in t2i
+        for b in t2v
+    ), "while clip k is in T2V, clip k+1 is in T2I"
+    assert max(len(call["clips"]) for call in t2i) > 1, "T2I calls batch frames of several clips"
+
+
+def test_the_same_command_again_skips_what_is_done(demo: Path, evs_batch: Callable):
+    before = {path: path.stat().st_mtime_ns for path in demo.rglob("*.mp4")}
+    done = evs_batch("run", DEMO, "--recipe", "demo", "--output", demo)
+    assert "6 of them from an earlier run" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in demo.rglob("*.mp4")} == before
+    assert len(output_rows(demo)) == 6
+
+
+def test_another_recipe_is_refused_with_a_diff(demo: Path, evs_batch: Callable):
+    done = evs_batch("run", DEMO, "--recipe", "demo", "--set", "seed=24", "--output", demo, code=2)
+    assert "recipe.seed: 23 -> 24" in done.stderr
+
+
+def test_pool_and_batch_sizes_do_not_change_a_bit_of_a_video(demo: Path, evs_batch: Callable, tmp_path: Path):
+    evs_batch(
+        "run", DEMO, "--recipe", "demo", "--output", tmp_path, "--limit", "3", "--t2i-workers", "2",
+        "--set", "runtime.batch_frames=16", "--set", "runtime.batch_windows=1",
+    )  # fmt: skip
+    digests = {row["id"]: row["output_sha256"] for row in output_rows(demo)}
+    assert len(output_rows(tmp_path)) == 3
+    assert all(row["output_sha256"] == digests[row["id"]] for row in output_rows(tmp_path))
+
+
+def test_status_says_how_it_went(demo: Path, evs_batch: Callable):
+    assert "done; 6 of 6 rows committed: 6 success, 0 failed" in evs_batch("status", demo).stdout

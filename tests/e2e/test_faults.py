@@ -1,0 +1,98 @@
+"""What a job meets: bad rows, signals, killed workers."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.e2e.conftest import BIN, Head, environment, output_rows
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def test_bad_rows_fail_by_name_and_the_rest_succeeds(tmp_path: Path, evs_batch, make_video, make_manifest):
+    make_video("good.mp4")
+    (tmp_path / "text.mp4").write_text("I am a text file\n" * 100)
+    rows = [
+        {"id": "good", "uri": "good.mp4", "prompt": "stripes", "note": "kept"},
+        {"id": "text", "uri": "text.mp4", "prompt": "stripes", "note": None},
+        {"id": "missing", "uri": "nowhere.mp4", "prompt": "stripes", "note": "kept"},
+        {"id": "no_prompt", "uri": "good.mp4", "prompt": None, "note": "kept"},
+        {"id": "also_good", "uri": "good.mp4", "prompt": "stripes", "note": "kept"},
+    ]
+    manifest, output = make_manifest(rows), tmp_path / "out"
+    command = ("run", manifest, "--recipe", "identity", "--output", output)
+    done = evs_batch(*command, code=3)
+    found = {row["id"]: row for row in output_rows(output)}
+    assert {name: row["status"] for name, row in found.items()} == {
+        "good": "success", "also_good": "success", "text": "failed", "missing": "failed", "no_prompt": "failed",
+    }  # fmt: skip
+    causes = {name: (row["error_type"], row["error_stage"]) for name, row in found.items() if row["status"] == "failed"}
+    assert causes == {
+        "text": ("MediaError", "probe"), "missing": ("MediaError", "probe"), "no_prompt": ("ManifestError", "manifest"),
+    }  # fmt: skip
+    assert "is not a video" in found["text"]["error_message"]
+    assert "nowhere.mp4" in found["missing"]["error_message"]
+    assert found["missing"]["note"] == "kept"
+    assert "3 failed" in done.stderr
+
+    status = evs_batch("status", output).stdout
+    assert "2  MediaError" in status
+
+    make_video("nowhere.mp4")
+    evs_batch(*command, "--retry-failed", "--max-failed-fraction", "0.5")
+    again = Counter(row["id"] for row in output_rows(output))
+    assert again == Counter(list(found)), "one row per input row, still"
+    assert {row["id"]: row["status"] for row in output_rows(output)}["missing"] == "success"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
+    number: signal.Signals, code: int, tmp_path: Path, head: Head, evs_batch: Callable, make_video, make_manifest
+):
+    make_video("a.mp4", frames=40, height=180, width=320)
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(24)])
+    output = tmp_path / "out"
+    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
+    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
+    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    process.send_signal(number)
+    assert process.wait(120) == code
+    done = [row["id"] for row in output_rows(output)]
+    assert 3 <= len(done) < 24
+    assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
+    assert json.loads((output / "_run" / "stats.json").read_text())["state"] == "interrupted"
+
+    evs_batch(*command[:-2])
+    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(24))
+
+
+def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
+    output = tmp_path / "out"
+    command = [
+        "run", str(ROOT / "manifests/demo.parquet"), "--recipe", "demo", "--limit", "4", "--output", str(output),
+        "--address", head.address,
+    ]  # fmt: skip
+    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
+    stats = output / "_run" / "stats.json"
+    _wait_until(lambda: stats.exists() and "t2i-0" in json.loads(stats.read_text()).get("processes", {}))
+    os.kill(json.loads(stats.read_text())["processes"]["t2i-0"]["pid"], signal.SIGKILL)
+    assert process.wait(200) == 0
+    rows = output_rows(output)
+    assert Counter(row["status"] for row in rows) == {"success": 4}
+    names = json.loads(stats.read_text())["processes"]
+    assert len([name for name in names if name.startswith("t2i")]) == 2, "a fresh worker took over"
+
+
+def _wait_until(condition: Callable[[], bool], limit_s: float = 120) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)

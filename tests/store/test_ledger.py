@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from evs_batch.spec.errors import OutputError
+from evs_batch.spec.manifest import OUTPUT_COLUMNS
+from evs_batch.store import ledger
+
+IDENTITY = {"recipe": {"seed": 23, "t2i": {"strength": 0.4}}, "manifest": "abc"}
+FIELDS = [pa.field("uri", pa.string()), pa.field("score", pa.float32())]
+
+
+def test_rows_are_there_after_a_flush_with_all_columns(tmp_path: Path):
+    book = ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    book.commit({"id": "a", "uri": "a.mp4", "score": 0.5, "status": "success"})
+    assert not list(ledger.parts(str(tmp_path))), "a single row waits for company"
+    book.flush(force=True)
+    book.commit({"id": "b", "uri": "b.mp4", "status": "failed"})
+    book.flush(force=True)
+    book.flush(force=True)
+    assert len(list(ledger.parts(str(tmp_path)))) == 2, "nothing new, no new part"
+    rows = list(ledger.committed(str(tmp_path), ["id", "uri", "score", "status"]))
+    assert rows[0] == {"id": "a", "uri": "a.mp4", "score": 0.5, "status": "success"}
+    assert book.schema.names == ["uri", "score", *OUTPUT_COLUMNS]
+
+
+def test_the_same_run_may_go_on_and_another_is_refused_with_a_diff(tmp_path: Path):
+    ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    changed = {**IDENTITY, "recipe": {"seed": 23, "t2i": {"strength": 0.3}}}
+    with pytest.raises(OutputError, match=r"recipe.t2i.strength: 0.4 -> 0.3"):
+        ledger.open_ledger(str(tmp_path), changed, FIELDS)
+
+
+def test_failed_rows_can_be_taken_back(tmp_path: Path):
+    book = ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    for part in (["a", "b"], ["c"], ["d"]):
+        for name in part:
+            book.commit({"id": name, "status": "success" if name == "a" else "failed"})
+        book.flush(force=True)
+    ledger.forget_failed(str(tmp_path), {"b", "c"})
+    left = [(row["id"], row["status"]) for row in ledger.committed(str(tmp_path), ["id", "status"])]
+    assert left == [("a", "success"), ("d", "failed")]

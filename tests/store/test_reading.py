@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from evs_batch.spec.errors import ManifestError
+from evs_batch.store.reading import open_manifest, problems
+
+ROWS = [{"uri": "a.mp4", "prompt": "a cat"}, {"uri": "b.mp4", "prompt": "a dog, sitting"}]
+
+
+def write(path: Path) -> str:
+    if path.suffix == ".csv":
+        path.write_text('uri,prompt\na.mp4,a cat\nb.mp4,"a dog, sitting"\n')
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "folder"])
+def test_all_kinds_of_manifests_read_alike(kind: str, tmp_path: Path, make_manifest):
+    made = make_manifest(ROWS) if kind in ("parquet", "folder") else None
+    uri = str(tmp_path) if kind == "folder" else str(made or write(tmp_path / f"videos.{kind}"))
+    manifest = open_manifest(uri, seed=23)
+    assert (manifest.rows, manifest.folder) == (2, str(tmp_path))
+    assert [(row.clip.uri, row.clip.prompt) for row in manifest] == [("a.mp4", "a cat"), ("b.mp4", "a dog, sitting")]
+    assert not list(problems(manifest))
+
+
+def test_the_fingerprint_follows_the_rows(make_manifest):
+    first = open_manifest(str(make_manifest(ROWS)), seed=1).fingerprint
+    assert first == open_manifest(str(make_manifest(ROWS, "same.parquet")), seed=1).fingerprint
+    assert first != open_manifest(str(make_manifest([*ROWS, ROWS[0]], "more.parquet")), seed=1).fingerprint
+
+
+def test_equal_rows_get_different_stable_ids(make_manifest):
+    ids = [[row.id for row in open_manifest(str(make_manifest([*ROWS, ROWS[0]])), seed=1)] for _ in range(2)]
+    assert len(set(ids[0])) == 3
+    assert ids[0] == ids[1]
+
+
+def test_bad_rows_are_problems_with_their_numbers(make_manifest):
+    uri = make_manifest([*ROWS, {"uri": None, "prompt": "x"}, {"uri": "c", "prompt": ""}])
+    assert [(number, error.rule) for number, error in problems(open_manifest(str(uri), seed=1))] == [
+        (2, "must be a non-empty text"),
+        (3, "must be a non-empty text"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.parquet", None, "does not exist"),
+        ("bad.parquet", b"not parquet", "cannot be read"),
+        ("bad.jsonl", b'{"uri": 1', "cannot be read"),
+        ("notes.txt", b"hello", "unknown kind"),
+        ("empty.csv", b"uri,prompt\n", "has no rows"),
+        ("columns.csv", b"uri,promt\na,b\n", "one column must be called 'prompt'"),
+        ("twice.csv", b"id,uri,prompt\nx,a,b\nx,c,d\n", "is used by row 0 and row 1"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused_whole(name: str, content: bytes | None, said: str, tmp_path: Path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ManifestError, match=said):
+        open_manifest(str(tmp_path / name), seed=1)
+
+
+def test_a_folder_without_parquet_is_refused(tmp_path: Path):
+    with pytest.raises(ManifestError, match="without Parquet files"):
+        open_manifest(str(tmp_path), seed=1)
