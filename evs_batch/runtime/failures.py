@@ -44,4 +44,5 @@ def _of_exception(error: BaseException) -> Cause:
 
 
 def _short(error: BaseException) -> str:
-    return str(error).strip()[:MAX_MESSAGE_CHARS]
+    """The end of a message: tracebacks end with their cause."""
+    return str(error).strip()[-MAX_MESSAGE_CHARS:]

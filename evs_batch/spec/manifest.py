@@ -15,6 +15,8 @@ REQUIRED = {
     "prompt": ("caption", "text"),
 }
 
+OPTIONAL_COLUMNS = ("id", "negative_prompt", "seed")
+
 OUTPUT_COLUMNS = {
     "id": "string",
     "output_uri": "string",

@@ -61,7 +61,7 @@ def head() -> Iterator[Head]:
     command = [
         str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}",
         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}",
-        f"--ray-client-server-port={free_port()}", "--num-cpus=4", "--object-store-memory=500000000",
+        f"--ray-client-server-port={free_port()}", "--num-cpus=2", "--object-store-memory=500000000",
         f"--temp-dir={folder}", "--disable-usage-stats",
     ]  # fmt: skip
     with (Path(folder) / "head.log").open("wb") as log:

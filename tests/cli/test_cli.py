@@ -1,0 +1,69 @@
+"""Commands that start no Ray."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def evs_batch(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "evs_batch", *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def test_recipes_are_listed_and_shown_resolved():
+    assert "demo" in evs_batch("recipes").stdout
+    shown = json.loads(evs_batch("recipes", "show", "demo").stdout)
+    assert shown["t2v"]["model"] == "tiny"
+    schema = json.loads(evs_batch("recipes", "schema").stdout)
+    assert schema["properties"]["composition"]["enum"]
+
+
+def test_the_demo_manifest_is_valid():
+    assert "6 of 6 rows are good" in evs_batch("validate", ROOT / "manifests" / "demo.parquet").stderr
+
+
+def test_validation_names_every_bad_row(make_manifest):
+    manifest = make_manifest([{"uri": "a", "prompt": "b"}, {"uri": None, "prompt": "b"}, {"uri": "a", "prompt": ""}])
+    done = evs_batch("validate", manifest, code=2)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["row 1", "row 2"]
+    assert "1 of 3 rows are good" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "manifests/demo.parquet", "-r", "dmo", "-o", "o"], "did you mean 'demo'?"),
+        (["run", "nowhere.parquet", "-r", "demo", "-o", "o"], "does not exist"),
+        (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "t2i.x=1"], "recipe key 't2i.x'"),
+        (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--shard", "3/2"], "--shard 3/2"),
+        (["status", "nowhere"], "holds no run"),
+        (["recipes", "show", "x"], "known: demo, identity"),
+    ],
+)
+def test_mistakes_cost_nothing_and_are_explained(arguments: list[str], said: str, tmp_path: Path):
+    arguments = [str(tmp_path / "o") if argument == "o" else argument for argument in arguments]
+    done = evs_batch(*arguments, code=2)
+    assert said in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_importing_the_package_imports_neither_torch_nor_ray():
+    heavy = "{'torch', 'ray', 'pyarrow', 'diffusers'}"
+    code = f"import sys, evs_batch, evs_batch.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "[]"
+
+
+def test_the_public_names_are_there():
+    import evs_batch as package
+
+    assert all(getattr(package, name) for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing

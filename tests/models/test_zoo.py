@@ -1,0 +1,62 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from evs_batch.models import loading, zoo
+from evs_batch.models.hardware import in_chunks
+from evs_batch.models.parts import pad_sides, resize_latents
+from evs_batch.spec.errors import ModelError
+from evs_batch.tiny import WEIGHTS
+
+
+def test_an_unknown_model_names_the_nearest():
+    with pytest.raises(ModelError, match="did you mean 'tiny'"):
+        zoo.t2i_source("tinny")
+
+
+def test_the_schedules_of_the_two_models_differ():
+    t2i, t2v = zoo.scheduler(zoo.t2i_source("tiny"), 50), zoo.scheduler(zoo.t2v_source("tiny"), 20)
+    assert float(t2i.alphas_cumprod[381]) == pytest.approx(0.455, abs=1e-3)
+    assert float(t2v.alphas_cumprod[381]) == pytest.approx(0.320, abs=1e-3)
+
+
+def test_an_incomplete_folder_is_named(tmp_path: Path):
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        loading.load_unet(tmp_path)
+
+
+def test_pickled_weights_are_never_read(tmp_path: Path):
+    shutil.copytree(WEIGHTS / "unet", tmp_path / "unet")
+    weights = next((tmp_path / "unet").glob("*.safetensors"))
+    torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        loading.load_unet(tmp_path)
+
+
+def test_the_shipped_weights_are_small():
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 20e6
+
+
+def test_chunks_have_one_shape_and_lose_nothing():
+    shapes = []
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        shapes.append(len(x))
+        return x * 2
+
+    x = torch.arange(7.0)
+    assert torch.equal(in_chunks(double, 3, x), x * 2)
+    assert shapes == [3, 3, 3]
+
+
+def test_sides_are_padded_with_their_last_pixels():
+    frames = torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3, 1)
+    assert pad_sides(frames, 4)[0, :, :, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
+
+
+@pytest.mark.parametrize(("rate", "size"), [(1.0, (16, 12)), (2.0, (32, 24)), (1.3, (20, 16))])
+def test_latents_are_resized_to_sides_that_the_model_can_halve(rate: float, size: tuple[int, int]):
+    assert tuple(resize_latents(torch.randn(2, 4, 16, 12), rate, 4).shape[-2:]) == size

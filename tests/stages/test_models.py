@@ -1,0 +1,62 @@
+"""The shipped tiny models through the very stages that workers run."""
+
+import numpy as np
+import pytest
+
+import evs_batch
+from evs_batch.evaluate import flicker_error, psnr
+from evs_batch.spec.recipe import load_recipe
+from evs_batch.stages.inline import enhance_batch
+from evs_batch.tiny import clips
+
+pytestmark = pytest.mark.slow
+SEEDS = clips.HELD_OUT_SEEDS[500:506]
+
+
+@pytest.fixture(scope="module")
+def enhanced() -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Clean, degraded and enhanced clips of different lengths, made one by one."""
+    made = {}
+    for seed, frames in zip(SEEDS, (16, 16, 9, 24, 1, 20), strict=True):
+        clean = clips.render(clips.scene(seed), frames)
+        degraded = clips.degrade(clean, seed)
+        made[seed] = clean, degraded, evs_batch.enhance(degraded, clips.scene(seed).caption, clip_id=str(seed))
+    return made
+
+
+def test_enhanced_clips_are_nearer_to_the_clean_ones_and_flicker_less(enhanced):
+    long = [(clean, degraded, result) for clean, degraded, result in enhanced.values() if len(clean) >= 16]
+    assert np.mean([psnr(r, c) - psnr(d, c) for c, d, r in long]) > 2
+    assert np.mean([flicker_error(r, c) / flicker_error(d, c) for c, d, r in long]) < 0.8
+
+
+def test_a_clip_does_not_see_its_batch_mates(enhanced):
+    together = enhance_batch(
+        [degraded for _, degraded, _ in enhanced.values()],
+        [clips.scene(seed).caption for seed in enhanced],
+        [str(seed) for seed in enhanced],
+        load_recipe("demo", ["runtime.batch_frames=8"]),
+    )
+    for (_, _, alone), batched in zip(enhanced.values(), together, strict=True):
+        assert np.array_equal(alone, batched)
+
+
+@pytest.mark.parametrize("change", ["seed=24", "t2v.switch_at=[6]", "t2i.reentry='random'", "t2v.strength=0.5"])
+def test_every_part_of_the_recipe_reaches_the_pixels(change: str, enhanced):
+    seed = SEEDS[0]
+    _, degraded, result = enhanced[seed]
+    other = evs_batch.enhance(degraded, clips.scene(seed).caption, load_recipe("demo", [change]), clip_id=str(seed))
+    assert not np.array_equal(result, other)
+
+
+def test_prompt_and_id_reach_the_pixels(enhanced):
+    seed = SEEDS[0]
+    _, degraded, result = enhanced[seed]
+    assert not np.array_equal(result, evs_batch.enhance(degraded, "a red circle", clip_id=str(seed)))
+    assert not np.array_equal(result, evs_batch.enhance(degraded, clips.scene(seed).caption, clip_id="other"))
+
+
+def test_any_size_comes_back_and_upscaling_doubles_it():
+    frames = np.random.default_rng(0).integers(0, 255, (3, 70, 101, 3), dtype=np.uint8)
+    assert evs_batch.enhance(frames, "noise").shape == (3, 70, 101, 3)
+    assert evs_batch.enhance(frames, "noise", load_recipe("demo", ["t2i.upscale=2.0"])).shape == (3, 140, 202, 3)

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from evs_batch.models import loading
+from evs_batch.tiny.fit import Schedule, fit
+from evs_batch.tiny.train import Plan, train
+
+
+def trained(folder: Path, steps: int, stop_at: int | None = None) -> torch.Tensor:
+    """A line fitted to noisy points; interrupted at a step if asked."""
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+    seen = []
+
+    def loss(generator: torch.Generator) -> torch.Tensor:
+        if stop_at is not None and len(seen) == stop_at:
+            raise KeyboardInterrupt
+        seen.append(1)
+        x = torch.randn(8, 1, generator=generator)
+        return (model(x) - 3 * x).square().mean()
+
+    fit("line", model, loss, Schedule(steps=steps, learning_rate=0.05), folder)
+    return model.weight.detach()
+
+
+def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = trained(tmp_path / "a", 600)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "b", 600, stop_at=300)
+    assert torch.equal(trained(tmp_path / "b", 600), whole)
+    assert whole.item() == pytest.approx(3, abs=0.05)
+    assert (tmp_path / "a" / "line.jsonl").read_text().count("loss") == 12
+
+
+@pytest.mark.slow
+def test_the_whole_family_trains_and_loads(tmp_path: Path):
+    few = Schedule(steps=2, learning_rate=1e-4)
+    train(tmp_path / "work", tmp_path / "weights", Plan(clips=2, vae=few, t2i=few, motion=few))
+    assert isinstance(loading.load_vae(tmp_path / "weights"), nn.Module)
+    tokenizer, encoder = loading.load_text(tmp_path / "weights")
+    assert tokenizer("a red star").input_ids[0] == tokenizer.bos_token_id
+    assert encoder.config.hidden_size == 64
+    assert loading.load_unet(tmp_path / "weights").config["block_out_channels"]
+    assert (tmp_path / "weights" / "motion" / "diffusion_pytorch_model.safetensors").exists()
