@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evs_batch.driver import run
     from evs_batch.stages.inline import enhance
 
-_LAZY = {"run": "evs_batch.driver", "enhance": "evs_batch.stages.inline"}
+_LAZY = {"run": "evs_batch.driver.job", "enhance": "evs_batch.stages.inline"}
 
 __all__ = ["EvsError", "Recipe", "__version__", "enhance", "load_recipe", "run"]
 

@@ -81,6 +81,7 @@ def start(role: Role, recipe: Recipe, share: Share) -> Any:
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads)}},
+        # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads), "OMP_WAIT_POLICY": "PASSIVE"}},
     )(Worker)
     return remote.remote(role, recipe, share.threads)

@@ -1,5 +1,6 @@
 """The stages of one clip in this process: for notebooks, measurements and tests."""
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -12,8 +13,6 @@ from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.work import Artifact, Clip, Role, model_stages
 from evs_batch.stages.item import Arrays, Item, StageRunner
 from evs_batch.stages.worker import load_runner
-
-THREADS = 2
 
 
 def enhance(
@@ -50,4 +49,4 @@ def enhance_batch(
 
 @lru_cache(8)
 def _runner(role: Role, recipe: Recipe) -> StageRunner:
-    return load_runner(role, recipe, THREADS)
+    return load_runner(role, recipe, threads=os.cpu_count() or 1)

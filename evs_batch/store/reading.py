@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -58,7 +58,10 @@ class Manifest:
         return storage.parent(self.files[0])
 
     def __iter__(self) -> Iterator[Row]:
-        yield from _rows(self.files, self.columns, self.seed)
+        """All rows, with absolute URIs in their clips."""
+        for row in _rows(self.files, self.columns, self.seed):
+            clip = row.clip and replace(row.clip, uri=storage.resolve(row.clip.uri, self.folder))
+            yield replace(row, clip=clip)
 
 
 def open_manifest(uri: str, seed: int) -> Manifest:

@@ -52,6 +52,12 @@ def test_bad_rows_fail_by_name_and_the_rest_succeeds(tmp_path: Path, evs_batch, 
     assert again == Counter(list(found)), "one row per input row, still"
     assert {row["id"]: row["status"] for row in output_rows(output)}["missing"] == "success"
 
+    (tmp_path / "text.mp4").write_bytes((tmp_path / "good.mp4").read_bytes())
+    evs_batch("run", output / "manifest", "--recipe", "identity", "--output", tmp_path / "again", code=3)
+    third = {row["id"]: row for row in output_rows(tmp_path / "again")}
+    assert [third[name]["status"] for name in ("good", "text", "no_prompt")] == ["success", "success", "failed"]
+    assert third["text"]["error_type"] is None, "an output manifest is an input manifest; old results are not kept"
+
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(

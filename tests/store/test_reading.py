@@ -23,7 +23,10 @@ def test_all_kinds_of_manifests_read_alike(kind: str, tmp_path: Path, make_manif
     uri = str(tmp_path) if kind == "folder" else str(made or write(tmp_path / f"videos.{kind}"))
     manifest = open_manifest(uri, seed=23)
     assert (manifest.rows, manifest.folder) == (2, str(tmp_path))
-    assert [(row.clip.uri, row.clip.prompt) for row in manifest] == [("a.mp4", "a cat"), ("b.mp4", "a dog, sitting")]
+    assert [(row.clip.uri, row.clip.prompt) for row in manifest] == [
+        (f"{tmp_path}/a.mp4", "a cat"),
+        (f"{tmp_path}/b.mp4", "a dog, sitting"),
+    ]
     assert not list(problems(manifest))
 
 

@@ -1,18 +1,17 @@
-"""The one place where a run is put together: manifest, recipe, output folder, workers, loop."""
+"""One driver's part of a run: which rows are to do, and what becomes of each."""
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evs_batch.driver.progress import Options, Progress, Summary
+from evs_batch.driver.signals import StopSignals
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
-from evs_batch.spec.errors import ManifestError
-from evs_batch.spec.manifest import Row
+from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
 from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Clip, path
@@ -20,67 +19,6 @@ from evs_batch.store import ledger, reading, storage
 
 CLIPS_AHEAD_PER_WORKER = 4
 STATS_EVERY_S = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a run may be told besides manifest, recipe and output."""
-
-    limit: int | None = None
-    shard: tuple[int, int] = (1, 1)
-    address: str | None = None
-    t2i_workers: int | None = None
-    t2v_workers: int | None = None
-    retry_failed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """How a run ended. `rows` counts what this driver is to do, `success` and `failed` what is committed of it."""
-
-    output: str
-    rows: int
-    success: int
-    failed: int
-    skipped: int
-    elapsed_s: float
-    overlap_s: float
-    signal: signal.Signals | None
-
-    @property
-    def failed_fraction(self) -> float:
-        return self.failed / self.rows if self.rows else 0.0
-
-
-@dataclass
-class Progress:
-    """A run as others see it: on the terminal, in `status`, in its stats."""
-
-    rows: int
-    started_s: float = field(default_factory=time.time)
-    done: Counter[str] = field(default_factory=Counter)
-    causes: Counter[str] = field(default_factory=Counter)
-    skipped: int = 0
-    stages: dict[str, int] = field(default_factory=dict)
-    workers: dict[str, int] = field(default_factory=dict)
-    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    state: str = "starting"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; times are Unix seconds."""
-        return {
-            "state": self.state,
-            "rows": self.rows,
-            "success": self.done["success"],
-            "failed": self.done["failed"],
-            "skipped": self.skipped,
-            "causes": dict(self.causes),
-            "stages": self.stages,
-            "workers": self.workers,
-            "processes": self.processes,
-            "started_s": self.started_s,
-            "updated_s": time.time(),
-        }
 
 
 def run(
@@ -129,7 +67,7 @@ class Job:
         stopped = False
         try:
             if loop:
-                with _Signals(loop):
+                with StopSignals(loop):
                     stopped = loop.run()
         except BaseException:
             self.progress.state = "aborted"
@@ -186,7 +124,7 @@ class Job:
             policy=policy,
             placement=placement,
             output_uri=lambda clip: storage.join(self._output, "videos", f"{clip}.mp4"),
-            clips=(_located(clip, self._source.folder) for clip in clips),
+            clips=clips,
             finished=self._finish,
             on_tick=self._tick,
         )
@@ -201,7 +139,10 @@ class Job:
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}
-        self._ledger.commit({**row.cells, **result, **constant})
+        passed = {name: cell for name, cell in row.cells.items() if name not in OUTPUT_COLUMNS}
+        if row.clip:  # the output manifest lies elsewhere, and it is an input manifest too
+            passed[self._source.columns["uri"]] = row.clip.uri
+        self._ledger.commit({**passed, **result, **constant})
         self._count(result["status"], result.get("error_type"))
 
     def _count(self, status: str, error_type: str | None) -> None:
@@ -246,14 +187,6 @@ class Job:
         )
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` with 1 <= i <= n; raises ManifestError."""
-    number, slash, shards = text.partition("/")
-    if not (slash and number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
-        raise ManifestError(f"--shard {text}", "must be i/n with 1 <= i <= n", "for example --shard 1/4")
-    return int(number), int(shards)
-
-
 def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dict[str, Any]:
     return {
         "status": "failed",
@@ -264,30 +197,6 @@ def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dic
     }
 
 
-def _located(clip: Clip, folder: str) -> Clip:
-    """The clip with an absolute URI."""
-    return Clip(**{**vars(clip), "uri": storage.resolve(clip.uri, folder)})
-
-
 def _chain(first: Clip, rest: Iterator[Clip]) -> Iterator[Clip]:
     yield first
     yield from rest
-
-
-class _Signals:
-    """Within this block SIGINT and SIGTERM ask the loop to stop; a second one ends it as usual."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop, self._before = loop, {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._stop)
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self._loop.stop_signal = signal.Signals(number)
-        signal.signal(number, self._before[number])

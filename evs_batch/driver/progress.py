@@ -1,0 +1,78 @@
+"""What a run is told, how it is seen while it goes on, and how it ended."""
+
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from evs_batch.spec.errors import ManifestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a run may be told besides manifest, recipe and output."""
+
+    limit: int | None = None
+    shard: tuple[int, int] = (1, 1)
+    address: str | None = None
+    t2i_workers: int | None = None
+    t2v_workers: int | None = None
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended. `rows` counts what this driver is to do, `success` and `failed` what is committed of it."""
+
+    output: str
+    rows: int
+    success: int
+    failed: int
+    skipped: int
+    elapsed_s: float
+    overlap_s: float
+    signal: signal.Signals | None
+
+    @property
+    def failed_fraction(self) -> float:
+        return self.failed / self.rows if self.rows else 0.0
+
+
+@dataclass
+class Progress:
+    """A run as others see it: on the terminal, in `status`, in its stats."""
+
+    rows: int
+    started_s: float = field(default_factory=time.time)
+    done: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
+    workers: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    state: str = "starting"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; times are Unix seconds."""
+        return {
+            "state": self.state,
+            "rows": self.rows,
+            "success": self.done["success"],
+            "failed": self.done["failed"],
+            "skipped": self.skipped,
+            "causes": dict(self.causes),
+            "stages": self.stages,
+            "workers": self.workers,
+            "processes": self.processes,
+            "started_s": self.started_s,
+            "updated_s": time.time(),
+        }
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` with 1 <= i <= n; raises ManifestError."""
+    number, slash, shards = text.partition("/")
+    if not (slash and number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+        raise ManifestError(f"--shard {text}", "must be i/n with 1 <= i <= n", "for example --shard 1/4")
+    return int(number), int(shards)
