@@ -8,7 +8,6 @@ gives the x0 of its last executed step, and T2I resumes at the timestep after th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +20,6 @@ class Scheduler(Protocol):
     """The part of a diffusers scheduler that we use. Schedulers keep state: one fresh one per call of a move."""
 
     timesteps: Tensor
-    alphas_cumprod: Tensor
 
     def scale_model_input(self, sample: Tensor, timestep: Any) -> Tensor: ...
     def step(self, model_output: Tensor, timestep: Any, sample: Tensor) -> Any: ...
@@ -34,53 +32,6 @@ class Bridge:
 
     x0_FChw: Tensor
     eps_FChw: Tensor
-
-
-def start(scheduler: Scheduler, steps: int) -> Tensor:
-    """The last `steps` timesteps of a schedule: those that a partial strength runs."""
-    return scheduler.timesteps[len(scheduler.timesteps) - steps :]
-
-
-def segments(timesteps: Tensor, switches: Sequence[int]) -> list[Tensor]:
-    """Cut T2I timesteps at the switches; a switch says how many steps remain after its block (`stable_steps`)."""
-    cuts = [0, *(len(timesteps) - remaining for remaining in switches), len(timesteps)]
-    return [timesteps[a:b] for a, b in pairwise(cuts)]
-
-
-def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
-    """Eq. 1: z at the first of `timesteps`; clean latents where there are no steps left."""
-    if len(timesteps) == 0:
-        return x0_FChw
-    return scheduler.add_noise(x0_FChw, eps_FChw, timesteps[:1])
-
-
-def denoise(model: Model, scheduler: Scheduler, z_FChw: Tensor, timesteps: Iterable[Tensor]) -> Bridge:
-    """Run the given steps and stop on the x0 of the last one."""
-    x0, entered, t = z_FChw, z_FChw, None
-    for t in timesteps:
-        output = model(scheduler.scale_model_input(z_FChw, t), t)
-        step = scheduler.step(output, t, z_FChw)
-        x0, entered, z_FChw = step.pred_original_sample, z_FChw, step.prev_sample
-    eps = torch.zeros_like(x0) if t is None else implied_noise(scheduler, entered, x0, t)
-    return Bridge(x0, eps)
-
-
-def implied_noise(scheduler: Scheduler, z_FChw: Tensor, x0_FChw: Tensor, t: Tensor) -> Tensor:
-    """The eps that solves Eq. 1 for a given z_t and x0: the free re-entry `ddim_step`."""
-    alpha = scheduler.alphas_cumprod[int(t)].to(z_FChw)
-    return (z_FChw - alpha.sqrt() * x0_FChw) / (1 - alpha).sqrt()
-
-
-def refine(t2i: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Bridge:
-    """Eq. 8 and 10: T2I from clean latents over a range of its timesteps to clean latents."""
-    z_FChw = add_noise(scheduler, x0_FChw, eps_FChw, timesteps)
-    return denoise(t2i, scheduler, z_FChw, timesteps)
-
-
-def stabilise(t2v: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
-    """Eq. 9: the encapsulated block. Its timesteps are independent of where T2I stands."""
-    z_FChw = add_noise(scheduler, x0_FChw, eps_FChw, timesteps)
-    return denoise(t2v, scheduler, z_FChw, timesteps).x0_FChw
 
 
 def evs(
@@ -100,14 +51,67 @@ def evs(
 
     `new_scheduler` makes a scheduler for "t2i" or "t2v"; `noise` draws eps_FChw by purpose.
     """
-    grid = start(new_scheduler("t2i"), executed_steps)
     x0, eps = z0_FChw, noise("t2i/0")
-    for visit, timesteps in enumerate(segments(grid, switches)):
-        bridge = refine(t2i, new_scheduler("t2i"), x0, eps, timesteps)
+    for visit in range(len(switches) + 1):
+        scheduler = new_scheduler("t2i")
+        bridge = refine(t2i, scheduler, x0, eps, t2i_timesteps(scheduler, executed_steps, switches, visit))
         x0 = bridge.x0_FChw
         if visit < len(switches):
             scheduler = new_scheduler("t2v")
-            block = start(scheduler, t2v_steps)[:block_steps]
+            block = block_timesteps(scheduler, t2v_steps, block_steps)
             x0 = stabilise(t2v, scheduler, x0, noise(f"t2v/{visit}"), block)
             eps = noise(f"t2i/{visit + 1}") if fresh_reentry else bridge.eps_FChw
     return x0
+
+
+def refine(t2i: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Bridge:
+    """Eq. 8 and 10: T2I from clean latents over a range of its timesteps to clean latents."""
+    return denoise(t2i, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps)
+
+
+def stabilise(t2v: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
+    """Eq. 9: the encapsulated block. Its timesteps are independent of where T2I stands."""
+    return denoise(t2v, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps).x0_FChw
+
+
+def t2i_timesteps(scheduler: Scheduler, executed_steps: int, switches: Sequence[int], visit: int) -> Tensor:
+    """The timesteps of one visit to T2I: a switch says how many steps remain after its block (`stable_steps`)."""
+    grid = _last(scheduler.timesteps, executed_steps)
+    cuts = [0, *(executed_steps - remaining for remaining in switches), executed_steps]
+    return grid[cuts[visit] : cuts[visit + 1]]
+
+
+def block_timesteps(scheduler: Scheduler, available_steps: int, block_steps: int) -> Tensor:
+    """The first `block_steps` (n_V) of the timesteps that the T2V strength gives."""
+    return _last(scheduler.timesteps, available_steps)[:block_steps]
+
+
+def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
+    """Eq. 1: z at the first of `timesteps`; clean latents where there are no steps left."""
+    if len(timesteps) == 0:
+        return x0_FChw
+    return scheduler.add_noise(x0_FChw, eps_FChw, timesteps[:1])
+
+
+def denoise(model: Model, scheduler: Scheduler, z_FChw: Tensor, timesteps: Iterable[Tensor]) -> Bridge:
+    """Run the given steps and stop on the x0 of the last one, with the noise that it leaves in z (`ddim_step`)."""
+    x0, eps = z_FChw, torch.zeros_like(z_FChw)
+    for t in timesteps:
+        signal, noise = levels(scheduler, t)
+        output = model(scheduler.scale_model_input(z_FChw, t), t)
+        step = scheduler.step(output, t, z_FChw)
+        x0 = step.pred_original_sample
+        eps = (z_FChw - signal * x0) / noise
+        z_FChw = step.prev_sample
+    return Bridge(x0, eps)
+
+
+def levels(scheduler: Scheduler, t: Tensor) -> tuple[float, float]:
+    """The a and b of z_t = a x0 + b eps (Eq. 1), in whatever way the scheduler scales z."""
+    one, zero = torch.ones(1), torch.zeros(1)
+    return float(scheduler.add_noise(one, zero, t[None])), float(scheduler.add_noise(zero, one, t[None]))
+
+
+def _last(timesteps: Tensor, count: int) -> Tensor:
+    """What a partial strength runs of a schedule."""
+    return timesteps[len(timesteps) - count :]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def frame_noise(seed: int, clip_id: str, purpose: str, frames: range, shape: tuple[int, int, int]) -> Tensor:
-    """Standard normal noise (F, C, h, w) in fp32; the same numbers on every machine, in every batch and retry."""
+    """Standard normal noise (F, C, h, w) in fp32; the same in every batch, on every worker and retry."""
     return torch.stack([_noise(seed, clip_id, purpose, frame, shape) for frame in frames])
 
 

@@ -6,13 +6,15 @@ import numpy as np
 
 from evs_batch.evaluate import METRICS
 from evs_batch.spec.recipe import Recipe, parse_recipe
+from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import enhance_batch
 from evs_batch.tiny import clips
 
 FRAMES = 16
 CLIPS_PER_CALL = 4
+NOISE_SEED = 23
 
-Enhance = Callable[[list[np.ndarray], list[str], list[str]], list[np.ndarray]]
+Enhance = Callable[[list[np.ndarray], list[Clip]], list[np.ndarray]]
 
 
 def variants(recipe: Recipe) -> Mapping[str, Enhance]:
@@ -20,10 +22,10 @@ def variants(recipe: Recipe) -> Mapping[str, Enhance]:
 
     def composed(composition: str) -> Enhance:
         changed = parse_recipe({**recipe.model_dump(), "composition": composition})
-        return lambda frames, prompts, ids: enhance_batch(frames, prompts, ids, changed)
+        return lambda videos, chosen: enhance_batch(videos, chosen, changed)
 
     return {
-        "input": lambda frames, _prompts, _ids: frames,
+        "input": lambda videos, _: videos,
         "VAE only": composed("VAE"),
         "T2I": composed("T2I"),
         recipe.composition: composed(recipe.composition),
@@ -42,6 +44,11 @@ def _means(enhance: Enhance, seeds: range) -> dict[str, float]:
         scenes = [clips.scene(seed) for seed in chosen]
         clean = [clips.render(scene, FRAMES) for scene in scenes]
         degraded = [clips.degrade(clip, seed) for clip, seed in zip(clean, chosen, strict=True)]
-        made = enhance(degraded, [scene.caption for scene in scenes], [str(seed) for seed in chosen])
+        asked = [_asked(seed, scene) for seed, scene in zip(chosen, scenes, strict=True)]
+        made = enhance(degraded, asked)
         scores += [[metric(m, c) for metric in METRICS.values()] for m, c in zip(made, clean, strict=True)]
     return dict(zip(METRICS, np.mean(scores, axis=0).tolist(), strict=True))
+
+
+def _asked(seed: int, scene: clips.Scene) -> Clip:
+    return Clip(id=str(seed), uri="", prompt=scene.caption, seed=NOISE_SEED)

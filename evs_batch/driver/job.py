@@ -108,11 +108,11 @@ class Job:
         cluster.connect(self._options.address)
         resources = cluster.resources()
         placement = cluster.place(self._recipe, resources, self._options.t2i_workers, self._options.t2v_workers)
-        runtime, t2v = self._recipe.runtime, self._recipe.t2v
+        runtime = self._recipe.runtime
         policy = Policy(
             path=path(self._recipe),
             workers=placement.workers,
-            call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_windows * t2v.window},
+            call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_frames},
             budget_bytes=cluster.budget_bytes(self._recipe, resources),
             lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(placement.workers.values()),
             max_wait_s=runtime.max_wait_s,

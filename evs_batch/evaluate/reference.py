@@ -13,13 +13,15 @@ def psnr(video_FHW3: np.ndarray, clean_FHW3: np.ndarray) -> float:
 
 def flicker_error(video_FHW3: np.ndarray, clean_FHW3: np.ndarray) -> float:
     """Root mean square error of the temporal difference, relative to unit pixels; lower is better."""
+    if len(video_FHW3) == 1:
+        return 0.0
     error = np.diff(_unit(video_FHW3), axis=0) - np.diff(_unit(clean_FHW3), axis=0)
     return float(np.sqrt(np.mean(error**2)))
 
 
 def sharpness(video_FHW3: np.ndarray, clean_FHW3: np.ndarray) -> float:
     """Energy of the Laplacian over that of the clean clip; 1 is as sharp, more is noise."""
-    return float(_laplacian_energy(video_FHW3) / _laplacian_energy(clean_FHW3))
+    return float(_laplacian_energy(video_FHW3) / max(_laplacian_energy(clean_FHW3), 1e-12))
 
 
 def _laplacian_energy(video_FHW3: np.ndarray) -> float:

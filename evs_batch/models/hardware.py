@@ -27,6 +27,7 @@ class Hardware:
 def pick_hardware(precision: str, threads: int) -> Hardware:
     """The first GPU that this process may use, else `threads` CPU threads."""
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Hardware(device, {"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
 

@@ -49,8 +49,8 @@ def load_motion_unet(source: T2VSource) -> UNetMotionModel:
     """A motion module on the spatial layers of its base."""
     with _explained(source.motion):
         adapter = MotionAdapter.from_pretrained(source.motion, **_SAFE)
-    unet: Any = UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
-    return unet
+        unet: Any = UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
+        return unet
 
 
 _SAFE: dict[str, Any] = {
@@ -65,5 +65,5 @@ _SAFE: dict[str, Any] = {
 def _explained(folder: Path):
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(str(folder), f"cannot be loaded ({error})", "check that the folder is complete") from error

@@ -1,8 +1,9 @@
 """The parts of a T2I or T2V model as plain callables on fp32 tensors."""
 
-# N rows of a batch, F frames, W windows, K frames of a window, T tokens, D text width,
+# N clips of a call, F frames of all of them, W windows, K frames of a window, T tokens, D text width,
 # C latent channels, H/W pixels, h/w latent cells
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -16,8 +17,10 @@ from torch import Tensor
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import windowed
 from evs_batch.models.hardware import Hardware, in_chunks
+from evs_batch.spec.errors import ModelError
 
 CACHED_PROMPTS = 1024
+SLICE_FRAMES = {"AutoencoderTiny": 16, "AutoencoderKL": 1}  # a full-size decoder takes gigabytes a frame
 
 
 class TextEncoder:
@@ -38,10 +41,10 @@ class TextEncoder:
 
 
 class Vae:
-    """Pictures to scaled clean latents and back, in slices of `slice_frames`."""
+    """Pictures to scaled clean latents and back, in slices of a few frames."""
 
-    def __init__(self, vae: Any, hardware: Hardware, slice_frames: int) -> None:
-        self._vae, self._hardware, self._slice = hardware.place(vae), hardware, slice_frames
+    def __init__(self, vae: Any, hardware: Hardware) -> None:
+        self._vae, self._hardware, self._slice = hardware.place(vae), hardware, SLICE_FRAMES[type(vae).__name__]
         self._scale = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
         self.factor_px = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -65,6 +68,8 @@ class Vae:
 
     def _decode(self, z_FChw: Tensor) -> Tensor:
         x_F3HW = self._vae.decode(self._hardware(z_FChw / self._scale + self._shift)).sample.float()
+        if not torch.isfinite(x_F3HW).all():
+            raise ModelError("decoded frames", "hold NaN or infinity", "use runtime.precision = 'fp32'")
         return ((x_F3HW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 
@@ -75,18 +80,19 @@ class T2I:
         self._unet, self._hardware, self._frames = hardware.place(unet), hardware, frames_per_forward
         self.multiple = _side_multiple(unet)
 
-    def prompted(self, prompt_FTD: Tensor, negative_FTD: Tensor, guidance: float) -> Model:
-        """The model of Algorithm 1 for frames with these prompts."""
+    def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int]) -> Model:
+        """The model of Algorithm 1 for the frames of clips with these prompts and lengths."""
+        clip_of_frame = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
 
         @torch.inference_mode()
         def predict(z_FChw: Tensor, t: Tensor) -> Tensor:
-            def forward(z: Tensor, prompt: Tensor, negative: Tensor) -> Tensor:
+            def forward(z: Tensor, clip: Tensor) -> Tensor:
                 def unet(z: Tensor, text: Tensor) -> Tensor:
                     return self._unet(self._hardware(z), t, text).sample.float()
 
-                return _guided(unet, z, prompt, negative, guidance)
+                return guided(unet, z, prompt_NTD[clip], negative_NTD[clip], guidance)
 
-            return in_chunks(forward, self._frames, z_FChw, prompt_FTD, negative_FTD)
+            return in_chunks(forward, self._frames, z_FChw, clip_of_frame)
 
         return predict
 
@@ -96,6 +102,7 @@ class T2V:
 
     def __init__(self, unet: UNetMotionModel, hardware: Hardware) -> None:
         self._unet, self._hardware = hardware.place(unet), hardware
+        self.max_window = int(unet.config["motion_max_seq_length"])
 
     def prompted(
         self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int], width: int, overlap: int
@@ -109,7 +116,7 @@ class T2V:
                     text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
                     return self._unet(self._hardware(z_WKChw.transpose(1, 2)), t, text).sample.transpose(1, 2).float()
 
-                return _guided(unet, z, prompt, negative, guidance)
+                return guided(unet, z, prompt, negative, guidance)
 
             # One window a forward: its arithmetic does not depend on its neighbours.
             return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_of_window], negative_NTD[clip_of_window])
@@ -120,20 +127,29 @@ class T2V:
 def pad_sides(frames_FHW3: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until both sides are divisible."""
     _, height, width, _ = frames_FHW3.shape
+    if height % multiple == width % multiple == 0:
+        return frames_FHW3
     rows = torch.arange(-(-height // multiple) * multiple).clamp(max=height - 1)
     columns = torch.arange(-(-width // multiple) * multiple).clamp(max=width - 1)
     return frames_FHW3[:, rows][:, :, columns]
 
 
 def resize_latents(z_FChw: Tensor, rate: float, multiple: int) -> Tensor:
-    """Bicubic resize of clean latents to sides divisible by `multiple` (`idm_type` EP_X2.0 of the release)."""
-    size = [max(1, round(side * rate / multiple)) * multiple for side in z_FChw.shape[-2:]]
-    if size == list(z_FChw.shape[-2:]):
+    """Bicubic resize of clean latents by exactly `rate` (`idm_type` EP_X2.0 of the release).
+
+    What is beyond the picture repeats its edge, so that both sides are divisible by `multiple`.
+    """
+    if rate == 1:
         return z_FChw
-    return nnf.interpolate(z_FChw, size, mode="bicubic", align_corners=False)
+    height, width = z_FChw.shape[-2:]
+    wanted = [math.ceil(side * rate / multiple) * multiple for side in (height, width)]
+    source = [math.ceil(side / rate) + 1 for side in wanted]
+    padded = nnf.pad(z_FChw, (0, max(0, source[1] - width), 0, max(0, source[0] - height)), mode="replicate")
+    resized = nnf.interpolate(padded, scale_factor=rate, mode="bicubic", align_corners=False)
+    return resized[:, :, : wanted[0], : wanted[1]]
 
 
-def _guided(
+def guided(
     unet: Callable[[Tensor, Tensor], Tensor], z: Tensor, prompt: Tensor, negative: Tensor, guidance: float
 ) -> Tensor:
     """Classifier-free guidance (Ho and Salimans 2022) as one batch of twice the size."""

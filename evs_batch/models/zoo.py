@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from evs_batch.algo.evs import Scheduler
-from evs_batch.spec.errors import ModelError, nearest
+from evs_batch.spec.errors import ModelError, RecipeError, nearest
 from evs_batch.tiny import WEIGHTS as TINY
 
 Source = TypeVar("Source")
@@ -65,9 +65,12 @@ def t2v_source(name: str) -> T2VSource:
 
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> Scheduler:
-    """A fresh scheduler whose timesteps are set."""
+    """A fresh scheduler whose timesteps are set; raises RecipeError for a number of steps that it cannot divide."""
     made = source.new_scheduler()
     made.set_timesteps(steps)
+    times = made.timesteps
+    if len(times) != steps or times.min() < 0 or times.max() >= made.config.num_train_timesteps:
+        raise RecipeError(f"steps={steps}", "this schedule cannot be divided so", "choose a divisor of 1000")
     return made
 
 

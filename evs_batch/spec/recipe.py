@@ -21,7 +21,7 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
     """The text-to-image model and its noising and denoising, frame by frame."""
 
     model: str = Field(default="tiny", description="name in the model zoo")
-    steps: int = Field(default=50, ge=1, le=1000, description="T_I: DDIM steps of the whole schedule")
+    steps: int = Field(default=50, ge=1, le=999, description="T_I: DDIM steps of the whole schedule")
     strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
     guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
     upscale: float = Field(default=1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
@@ -69,8 +69,7 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
-    batch_frames: int = Field(default=64, ge=1, description="frames of one T2I call, of several clips")
-    batch_windows: int = Field(default=4, ge=1, description="windows of one T2V call, of several clips")
+    batch_frames: int = Field(default=64, ge=1, description="frames of one call, of several clips")
     frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
     max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
     memory_gb: float = Field(default=4.0, gt=0, description="pixels and latents in flight")
@@ -141,7 +140,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-_WITHOUT_EFFECT = {"batch_frames", "batch_windows", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
+_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
 
 
 _WITH_T2I = {"T2I+[T2V]+T2I", "T2I"}

@@ -16,29 +16,31 @@ from evs_batch.stages.worker import load_runner
 
 
 def enhance(
-    frames: np.ndarray, prompt: str, recipe: Recipe | str | Path = "demo", *, clip_id: str = "clip"
+    frames: np.ndarray,
+    prompt: str,
+    recipe: Recipe | str | Path = "demo",
+    *,
+    negative_prompt: str = "",
+    seed: int | None = None,
+    clip_id: str = "clip",
 ) -> np.ndarray:
     """Enhance one clip in memory: (F, H, W, 3) uint8 in, (F, H', W', 3) uint8 out.
 
-    `clip_id` belongs to the noise: the same id, frames and recipe give the same result as in a job.
+    `clip_id` belongs to the noise: equal ids, seeds, prompts, frames and recipes give what a job gives.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    return enhance_batch([frames], [prompt], [clip_id], recipe)[0]
+    seed = recipe.seed if seed is None else seed
+    clip = Clip(id=clip_id, uri="", prompt=prompt, negative_prompt=negative_prompt, seed=seed)
+    return enhance_batch([frames], [clip], recipe)[0]
 
 
-def enhance_batch(
-    clips: Sequence[np.ndarray], prompts: Sequence[str], ids: Sequence[str], recipe: Recipe
-) -> list[np.ndarray]:
+def enhance_batch(videos: Sequence[np.ndarray], clips: Sequence[Clip], recipe: Recipe) -> list[np.ndarray]:
     """Enhance several clips of one picture size in the same calls."""
     items = [
-        Item(
-            clip=Clip(id=name, uri="", prompt=prompt, seed=recipe.seed),
-            facts=constant_rate(frames.shape[0], frames.shape[1], frames.shape[2], Fraction(24)),
-            output="",
-        )
-        for frames, prompt, name in zip(clips, prompts, ids, strict=True)
+        Item(clip=clip, facts=constant_rate(*video.shape[:3], rate=Fraction(24)), output="")  # pyright: ignore
+        for video, clip in zip(videos, clips, strict=True)
     ]
-    artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": frames} for frames in clips]
+    artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": video} for video in videos]
     for stage in model_stages(recipe):
         inputs: list[Arrays] = [{name: held[name] for name in stage.needs} for held in artifacts]
         results = _runner(stage.role, recipe).run(stage, items, inputs)
@@ -47,6 +49,6 @@ def enhance_batch(
     return [held["frames"] for held in artifacts]
 
 
-@lru_cache(8)
+@lru_cache(4)
 def _runner(role: Role, recipe: Recipe) -> StageRunner:
     return load_runner(role, recipe, threads=os.cpu_count() or 1)

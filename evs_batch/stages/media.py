@@ -14,10 +14,15 @@ from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.store import storage
 
 
+def load(recipe: Recipe, threads: int) -> "MediaRunner":
+    """There is nothing to load; every call uses one thread."""
+    return MediaRunner(recipe)
+
+
 class MediaRunner:
     """Probe and decode sources; encode, verify and publish results."""
 
-    def __init__(self, recipe: Recipe, threads: int) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._stages = {"probe": self._probe, "decode": self._decode, "encode": self._encode}
 

@@ -2,6 +2,9 @@
 
 # F frames of all clips of a call, H/W pixels, C latent channels, h/w latent cells
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,56 +18,63 @@ from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.stages.noise import draw_noise
 
 
+def load(recipe: Recipe, threads: int) -> "T2IRunner":
+    """Load VAE, text encoder and T2I onto this process's device."""
+    source = zoo.t2i_source(recipe.t2i.model)
+    zoo.scheduler(source, recipe.t2i.steps)
+    hardware = pick_hardware(recipe.runtime.precision, threads)
+    vae = Vae(loading.load_vae(source.folder), hardware)
+    text = TextEncoder(*loading.load_text(source.folder), hardware)
+    t2i = T2I(loading.load_unet(source.folder), hardware, recipe.runtime.frames_per_forward)
+    return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
+
+
+@dataclass(frozen=True)
 class T2IRunner:
     """Encode, refine, stop at the switch; or come back from it, refine to the end and decode."""
 
-    def __init__(self, recipe: Recipe, threads: int) -> None:
-        self._recipe, self._source = recipe, zoo.t2i_source(recipe.t2i.model)
-        hardware = pick_hardware(recipe.runtime.precision, threads)
-        frames = recipe.runtime.frames_per_forward
-        self._vae = Vae(loading.load_vae(self._source.folder), hardware, frames)
-        self._text = TextEncoder(*loading.load_text(self._source.folder), hardware)
-        self._t2i = T2I(loading.load_unet(self._source.folder), hardware, frames)
+    recipe: Recipe
+    source: zoo.T2ISource
+    vae: Any
+    text: Any
+    t2i: Any
+    device: torch.device
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         lengths = [item.known.frames for item in items]
-        x0_FChw = self._encode(inputs) if "frames" in stage.needs else _joined(inputs, "x0")
-        eps_FChw = _joined(inputs, "eps") if "eps" in stage.needs else draw_noise(items, stage, x0_FChw)
-        bridge = evs.refine(
-            self._model(items), zoo.scheduler(self._source, self._recipe.t2i.steps), x0_FChw, eps_FChw,
-            self._timesteps(stage.visit),
-        )  # fmt: skip
+        x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")
+        eps_FChw = self._joined(inputs, "eps") if "eps" in stage.needs else draw_noise(items, stage, x0_FChw)
+        bridge = self._refine(stage, items, x0_FChw, eps_FChw)
         if "frames" in stage.gives:
-            frames = self._vae.decode(bridge.x0_FChw).split(lengths)
+            frames = self.vae.decode(bridge.x0_FChw).split(lengths)
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
         made: dict[Artifact, tuple[Tensor, ...]] = {
-            "x0": bridge.x0_FChw.split(lengths),
-            "eps": bridge.eps_FChw.split(lengths),
+            "x0": bridge.x0_FChw.cpu().split(lengths),
+            "eps": bridge.eps_FChw.cpu().split(lengths),
         }
-        return [Result(arrays={n: made[n][i].cpu().numpy() for n in stage.gives}) for i in range(len(items))]
+        return [Result(arrays={name: made[name][at].numpy() for name in stage.gives}) for at in range(len(items))]
 
-    def _timesteps(self, visit: int) -> Tensor:
-        recipe = self._recipe
+    def _refine(self, stage: Stage, items: list[Item], x0_FChw: Tensor, eps_FChw: Tensor) -> evs.Bridge:
+        """Eq. 8 and 10, or no step at all for the VAE alone."""
+        recipe, lengths = self.recipe, [item.known.frames for item in items]
         if recipe.composition == "VAE":
-            return torch.empty(0)
-        grid = evs.start(zoo.scheduler(self._source, recipe.t2i.steps), recipe.t2i.executed_steps)
-        return evs.segments(grid, recipe.switches)[visit]
-
-    def _model(self, items: list[Item]) -> evs.Model:
-        repeats = torch.tensor([item.known.frames for item in items])
-        prompt = self._text([item.clip.prompt for item in items]).repeat_interleave(repeats, 0)
-        negative = self._text([item.clip.negative_prompt for item in items]).repeat_interleave(repeats, 0)
-        return self._t2i.prompted(prompt, negative, self._recipe.t2i.guidance)
+            return evs.Bridge(x0_FChw, eps_FChw)
+        prompt = self.text([item.clip.prompt for item in items])
+        negative = self.text([item.clip.negative_prompt for item in items])
+        model = self.t2i.prompted(prompt, negative, recipe.t2i.guidance, lengths)
+        scheduler = zoo.scheduler(self.source, recipe.t2i.steps)
+        timesteps = evs.t2i_timesteps(scheduler, recipe.t2i.executed_steps, recipe.switches, stage.visit)
+        return evs.refine(model, scheduler, x0_FChw, eps_FChw, timesteps)
 
     def _encode(self, inputs: list[Arrays]) -> Tensor:
-        multiple = self._vae.factor_px * self._t2i.multiple
+        multiple = self.vae.factor_px * self.t2i.multiple
         frames_FHW3 = torch.cat([pad_sides(torch.tensor(arrays["frames"]), multiple) for arrays in inputs])
-        return resize_latents(self._vae.encode(frames_FHW3), self._recipe.t2i.upscale, self._t2i.multiple)
+        return resize_latents(self.vae.encode(frames_FHW3), self.recipe.t2i.upscale, self.t2i.multiple)
+
+    def _joined(self, inputs: list[Arrays], name: Artifact) -> Tensor:
+        return torch.cat([torch.tensor(arrays[name]) for arrays in inputs]).to(self.device)
 
     def _cropped(self, item: Item, frames_FHW3: Tensor) -> Result:
-        height, width = self._recipe.output_size(item.known.height, item.known.width)
+        height, width = self.recipe.output_size(item.known.height, item.known.width)
+        assert height <= frames_FHW3.shape[1], "padding only adds"
         return Result(arrays={"frames": frames_FHW3[:, :height, :width].contiguous().numpy()})
-
-
-def _joined(inputs: list[Arrays], name: Artifact) -> Tensor:
-    return torch.cat([torch.tensor(arrays[name]) for arrays in inputs])

@@ -9,9 +9,9 @@ from evs_batch.spec.work import Role
 from evs_batch.stages.item import StageRunner
 
 ROLES: Mapping[Role, str] = {
-    "media": "evs_batch.stages.media:MediaRunner",
-    "t2i": "evs_batch.stages.t2i:T2IRunner",
-    "t2v": "evs_batch.stages.t2v:T2VRunner",
+    "media": "evs_batch.stages.media",
+    "t2i": "evs_batch.stages.t2i",
+    "t2v": "evs_batch.stages.t2v",
 }
 
 LATENT_CHANNELS, LATENT_FACTOR_PX = 4, 8
@@ -20,8 +20,7 @@ _COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
 
 def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
     """Load what a role needs; a media worker never imports torch."""
-    module, name = ROLES[role].split(":")
-    return getattr(import_module(module), name)(recipe, threads)
+    return import_module(ROLES[role]).load(recipe, threads)
 
 
 def clip_bytes(recipe: Recipe, facts: VideoFacts) -> int:

@@ -98,7 +98,7 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
-    x_F3HW = torch.from_numpy(clip_FHW3).permute(0, 3, 1, 2).float() / 255
+    x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
     frames, _, height, width = x_F3HW.shape
     x_F3HW = gaussian_blur(x_F3HW, uniform(1.2, 2.0))
     x_F3HW = x_F3HW * (1 + 0.04 * normal(frames, 1, 1, 1)) + 0.04 * normal(frames, 1, 1, 1)
@@ -109,7 +109,7 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
 
 def soften(clip_FHW3: np.ndarray, sigma_px: float = 1.5) -> np.ndarray:
     """Blur only: the lower-quality clips that the motion module is trained on."""
-    x_F3HW = torch.from_numpy(clip_FHW3).permute(0, 3, 1, 2).float() / 255
+    x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
     return to_uint8(gaussian_blur(x_F3HW, sigma_px))
 
 

@@ -2,6 +2,7 @@
 
 # N clips, F frames, H/W pixels or latent cells, C latent channels
 
+import hashlib
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ def captions(count: int) -> list[str]:
 
 @torch.no_grad()
 def encode_clips(path: Path, vae: Any, clips_NFHW3: np.ndarray, *, soft: bool) -> Tensor:
-    """Latents (N, F, C, h, w) in bf16, of the clips as they are or softened; kept in `path`."""
+    """Latents (N, F, C, h, w) in bf16, of the clips as they are or softened; kept by `path` and the VAE's hash."""
+    weights = hashlib.blake2b(
+        b"".join(p.detach().numpy().tobytes() for p in vae.parameters()), digest_size=4
+    ).hexdigest()
+    path = path.with_stem(f"{path.stem}-{weights}")
     if path.exists():
         return torch.load(path, weights_only=True)
     latents = []
@@ -46,7 +51,8 @@ def encode_clips(path: Path, vae: Any, clips_NFHW3: np.ndarray, *, soft: bool) -
         with torch.autocast("cpu", torch.bfloat16):
             latents.append(vae.encode(to_signed(shown)).latents.bfloat16())
     latents_NFChw = torch.stack(latents) * vae.config["scaling_factor"]
-    torch.save(latents_NFChw, path)
+    torch.save(latents_NFChw, path.with_suffix(".partial"))
+    path.with_suffix(".partial").rename(path)
     return latents_NFChw
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
 from evs_batch.algo import evs
 from evs_batch.algo.noise import frame_noise
@@ -110,10 +111,10 @@ def test_the_block_matters():
 
 
 def test_the_grid_of_the_paper():
-    times = evs.start(scheduler("t2i"), 20).tolist()
-    assert (times[:2], times[-2:]) == ([381, 361], [21, 1])
-    first, rest = evs.segments(evs.start(scheduler("t2i"), 20), [8])
+    first, rest = (evs.t2i_timesteps(scheduler("t2i"), 20, [8], visit).tolist() for visit in (0, 1))
+    assert (first[:2], rest[-2:]) == ([381, 361], [21, 1])
     assert (len(first), len(rest)) == (12, 8), "eight T2I steps remain after the block"
+    assert evs.block_timesteps(scheduler("t2v"), 5, 2).tolist() == [249, 199]
 
 
 def test_no_steps_leave_the_latents_alone():
@@ -121,9 +122,22 @@ def test_no_steps_leave_the_latents_alone():
     assert torch.equal(evs.refine(t2i, scheduler("t2i"), z0, torch.randn_like(z0), torch.empty(0)).x0_FChw, z0)
 
 
-def test_the_implied_noise_is_the_models_own():
-    times = evs.start(scheduler("t2i"), 20)[:1]
+def test_the_noise_of_the_bridge_is_the_models_own():
+    times = evs.t2i_timesteps(scheduler("t2i"), 20, [19], 0)
     z0, eps = torch.zeros(2, *SHAPE), torch.randn(2, *SHAPE)
     bridge = evs.refine(t2i, scheduler("t2i"), z0, eps, times)
     z = evs.add_noise(scheduler("t2i"), z0, eps, times)
     assert torch.allclose(bridge.eps_FChw, t2i(z, times[0]), atol=1e-5)
+
+
+def test_the_bridge_holds_under_a_scheduler_that_scales_z_in_another_way():
+    euler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", timestep_spacing="trailing", steps_offset=1
+    )
+    euler.set_timesteps(8)
+    times = evs.block_timesteps(euler, 3, 2)
+    assert times.tolist() == [374, 249]
+    x0, eps = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE)
+    bridge = evs.refine(lambda z, t: eps, euler, x0, eps, times)
+    assert torch.allclose(bridge.x0_FChw, x0, atol=1e-4)
+    assert torch.allclose(bridge.eps_FChw, eps, atol=1e-4)

@@ -1,13 +1,14 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import in_chunks
-from evs_batch.models.parts import pad_sides, resize_latents
-from evs_batch.spec.errors import ModelError
+from evs_batch.models.parts import guided, pad_sides, resize_latents
+from evs_batch.spec.errors import ModelError, RecipeError
 from evs_batch.tiny import WEIGHTS
 
 
@@ -57,6 +58,32 @@ def test_sides_are_padded_with_their_last_pixels():
     assert pad_sides(frames, 4)[0, :, :, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
 
 
-@pytest.mark.parametrize(("rate", "size"), [(1.0, (16, 12)), (2.0, (32, 24)), (1.3, (20, 16))])
+@pytest.mark.parametrize(("rate", "size"), [(1.0, (16, 12)), (2.0, (32, 24)), (1.3, (24, 16)), (0.5, (8, 8))])
 def test_latents_are_resized_to_sides_that_the_model_can_halve(rate: float, size: tuple[int, int]):
     assert tuple(resize_latents(torch.randn(2, 4, 16, 12), rate, 4).shape[-2:]) == size
+
+
+@pytest.mark.parametrize("rate", [1.1, 1.25, 1.5, 2.0, 0.5])
+def test_resizing_moves_nothing(rate: float):
+    ramp = torch.arange(32.0).expand(1, 1, 32, 32)
+    resized = resize_latents(ramp, rate, 4)
+    cells = (torch.arange(4, int(32 * rate) - 4) + 0.5) / rate - 0.5
+    assert torch.allclose(resized[0, 0, 0, 4 : int(32 * rate) - 4], cells, atol=1e-2)
+
+
+def test_guidance_leads_from_the_negative_prompt_to_the_prompt():
+    z, prompt, negative = torch.zeros(2, 1), torch.full((2, 1), 3.0), torch.full((2, 1), 1.0)
+    assert guided(lambda z, text: z + text, z, prompt, negative, 1.0).tolist() == [[3.0], [3.0]]
+    assert guided(lambda z, text: z + text, z, prompt, negative, 2.0).tolist() == [[5.0], [5.0]]
+
+
+def test_the_grids_of_the_zoo_are_the_papers():
+    t2i: Any = zoo.scheduler(zoo.t2i_source("tiny"), 50)
+    assert t2i.timesteps[-20:].tolist() == [*range(381, 0, -20)]
+    assert zoo.scheduler(zoo.t2v_source("tiny"), 20).timesteps[-5:].tolist() == [249, 199, 149, 99, 49]
+    assert (t2i.config.clip_sample, t2i.config.set_alpha_to_one) == (False, False)
+
+
+def test_a_number_of_steps_that_a_schedule_cannot_divide_is_refused():
+    with pytest.raises(RecipeError, match="steps=61"):
+        zoo.scheduler(zoo.t2v_source("tiny"), 61)

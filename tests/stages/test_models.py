@@ -6,6 +6,7 @@ import pytest
 import evs_batch
 from evs_batch.evaluate import flicker_error, psnr
 from evs_batch.spec.recipe import load_recipe
+from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import enhance_batch
 from evs_batch.tiny import clips
 
@@ -33,9 +34,8 @@ def test_enhanced_clips_are_nearer_to_the_clean_ones_and_flicker_less(enhanced):
 def test_a_clip_does_not_see_its_batch_mates(enhanced):
     together = enhance_batch(
         [degraded for _, degraded, _ in enhanced.values()],
-        [clips.scene(seed).caption for seed in enhanced],
-        [str(seed) for seed in enhanced],
-        load_recipe("demo", ["runtime.batch_frames=8"]),
+        [Clip(id=str(seed), uri="", prompt=clips.scene(seed).caption, seed=23) for seed in enhanced],
+        load_recipe("demo"),
     )
     for (_, _, alone), batched in zip(enhanced.values(), together, strict=True):
         assert np.array_equal(alone, batched)
@@ -54,9 +54,11 @@ def test_prompt_and_id_reach_the_pixels(enhanced):
     _, degraded, result = enhanced[seed]
     assert not np.array_equal(result, evs_batch.enhance(degraded, "a red circle", clip_id=str(seed)))
     assert not np.array_equal(result, evs_batch.enhance(degraded, clips.scene(seed).caption, clip_id="other"))
+    assert not np.array_equal(result, evs_batch.enhance(degraded, clips.scene(seed).caption, seed=5))
 
 
 def test_any_size_comes_back_and_upscaling_doubles_it():
     frames = np.random.default_rng(0).integers(0, 255, (3, 70, 101, 3), dtype=np.uint8)
     assert evs_batch.enhance(frames, "noise").shape == (3, 70, 101, 3)
     assert evs_batch.enhance(frames, "noise", load_recipe("demo", ["t2i.upscale=2.0"])).shape == (3, 140, 202, 3)
+    assert evs_batch.enhance(frames, "noise", load_recipe("demo", ["t2i.upscale=1.3"])).shape == (3, 91, 131, 3)

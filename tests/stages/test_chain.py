@@ -1,0 +1,129 @@
+"""The stages that workers run, one after the other, are Algorithm 1: equal to `evs.evs` for every path."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evs_batch.algo import evs
+from evs_batch.algo.noise import frame_noise
+from evs_batch.algo.windows import windowed
+from evs_batch.media.encode import constant_rate
+from evs_batch.models import zoo
+from evs_batch.spec.recipe import Recipe, parse_recipe
+from evs_batch.spec.work import Clip, model_stages
+from evs_batch.stages.item import Item
+from evs_batch.stages.t2i import T2IRunner
+from evs_batch.stages.t2v import T2VRunner
+
+LENGTHS = {"a": 20, "b": 5}
+T2I_SOURCE, T2V_SOURCE = zoo.t2i_source("tiny"), zoo.t2v_source("tiny")
+
+
+class FakeVae:
+    """Latents that are pictures divided by 255; decoding keeps floats so that nothing is rounded away."""
+
+    factor_px = 1
+
+    def encode(self, frames_FHW3: torch.Tensor) -> torch.Tensor:
+        return frames_FHW3.permute(0, 3, 1, 2).float() / 255
+
+    def decode(self, z_FChw: torch.Tensor) -> torch.Tensor:
+        return z_FChw.permute(0, 2, 3, 1)
+
+
+class FakeT2I:
+    multiple = 1
+
+    def prompted(self, prompt: torch.Tensor, negative: torch.Tensor, guidance: float, lengths: list[int]) -> evs.Model:
+        shift = prompt.repeat_interleave(torch.tensor(lengths))[:, None, None, None]
+        return lambda z, t: torch.tanh(z) * 0.5 + shift * float(t) / 500
+
+
+class FakeT2V:
+    def prompted(self, prompt, negative, guidance, lengths, width, overlap) -> evs.Model:
+        def window(z_WKChw: torch.Tensor, t: torch.Tensor, clip_of_window: list[int]) -> torch.Tensor:
+            shift = prompt[clip_of_window][:, None, None, None, None]
+            return 0.5 * (z_WKChw + z_WKChw.mean(1, keepdim=True)) + shift * float(t) / 900
+
+        return windowed(window, lengths, width, overlap)
+
+
+def fake_text(prompts: list[str]) -> torch.Tensor:
+    return torch.tensor([float(len(prompt)) / 10 for prompt in prompts])
+
+
+def chain(recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu") -> list[Any]:
+    """All model stages by the runners."""
+    where = torch.device(device)
+    runners = {
+        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(), fake_text, FakeT2I(), where),
+        "t2v": T2VRunner(recipe, T2V_SOURCE, fake_text, FakeT2V(), where),
+    }
+    items = [
+        Item(
+            clip=Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed),
+            facts=constant_rate(len(video), 6, 4, Fraction(24)),
+            output="",
+        )
+        for name, video in videos.items()
+    ]
+    held: list[dict] = [{"frames": video} for video in videos.values()]
+    for stage in model_stages(recipe):
+        results = runners[stage.role].run(stage, items, [{name: h[name] for name in stage.needs} for h in held])
+        held = [{**h, **result.arrays} for h, result in zip(held, results, strict=True)]
+    return [h["frames"] for h in held]
+
+
+def whole(recipe: Recipe, name: str, video: np.ndarray) -> np.ndarray:
+    """One clip by the algorithm in one place."""
+    t2i, t2v = recipe.t2i, recipe.t2v
+    prompt = fake_text(["p" * len(video)])
+    out = evs.evs(
+        FakeT2I().prompted(prompt, prompt, 1.0, [len(video)]),
+        FakeT2V().prompted(prompt, prompt, 1.0, [len(video)], t2v.window, t2v.overlap),
+        lambda which: {"t2i": zoo.scheduler(T2I_SOURCE, t2i.steps), "t2v": zoo.scheduler(T2V_SOURCE, t2v.steps)}[which],
+        lambda purpose: frame_noise(recipe.seed, name, purpose, range(len(video)), (3, 6, 4)),
+        FakeVae().encode(torch.tensor(video)),
+        executed_steps=t2i.executed_steps, switches=recipe.switches, t2v_steps=t2v.available_steps,
+        block_steps=t2v.block_steps, fresh_reentry=t2i.reentry == "random",
+    )  # fmt: skip
+    return FakeVae().decode(out).numpy()
+
+
+@pytest.fixture
+def videos() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {name: random.integers(0, 255, (frames, 6, 4, 3), np.uint8) for name, frames in LENGTHS.items()}
+
+
+PATHS = [
+    {"composition": "T2I"},
+    *[
+        {"t2i": {"reentry": reentry, "strength": 0.2}, "t2v": {"steps": 20, "strength": 0.25, "switch_at": switches}}
+        for reentry in ("random", "ddim_step")
+        for switches in ([3], [0], [9], [7, 2])
+    ],
+]
+
+
+@pytest.mark.parametrize("tree", PATHS, ids=str)
+def test_the_chain_of_stages_is_the_algorithm(tree: dict, videos: dict[str, np.ndarray]):
+    recipe = parse_recipe(tree)
+    for (name, video), made in zip(videos.items(), chain(recipe, videos), strict=True):
+        assert np.allclose(made, whole(recipe, name, video), atol=1e-6)
+
+
+def test_the_vae_alone_changes_nothing_else(videos: dict[str, np.ndarray]):
+    made = chain(parse_recipe({"composition": "VAE"}), videos)
+    assert all(np.allclose(m * 255, video, atol=1e-3) for m, video in zip(made, videos.values(), strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_chain_runs_on_a_gpu(videos: dict[str, np.ndarray]):
+    recipe = parse_recipe(PATHS[1])
+    for made, on_cpu in zip(chain(recipe, videos, "cuda"), chain(recipe, videos), strict=True):
+        assert np.allclose(made, on_cpu, atol=1e-3)
