@@ -3,11 +3,13 @@
 #
 #   cluster/submit.sh http://HEAD:8265 MANIFEST --recipe demo --output URI [options of `evs-batch run`]
 #
-# Manifest and output must be reachable from every node: a shared folder, or a bucket by its URI.
+# Manifest and output are URIs or absolute paths that every node can reach: a shared folder, or a bucket.
 # The same command again resumes. `ray job stop` commits what is finished first.
 set -euo pipefail
 address=${1:?usage: cluster/submit.sh ADDRESS MANIFEST --recipe R --output URI [options]}
 shift
 cd "$(dirname "$0")/.."
-exec ray job submit --address "$address" --working-dir . --runtime-env cluster/runtime_env.yaml \
-  -- python -m evs_batch run "$@" --plain
+ray=$(command -v ray || echo .venv/bin/ray)
+# Ray hands the command to a shell on the head node: quote it for that shell.
+exec "$ray" job submit --address "$address" --working-dir . --runtime-env cluster/runtime_env.yaml \
+  -- bash -c "$(printf '%q ' exec python -m evs_batch run "$@" --plain)"

@@ -60,7 +60,7 @@ class _Live:
     def render(self) -> Group:
         if self._progress is None:
             return Group(self._bar)
-        return Group(self._bar, _stage_table(self._progress), *_causes(self._progress.causes))
+        return Group(self._bar, _stage_table(self._progress), *_causes(self._progress.causes.copy()))
 
 
 def line(progress: driver.Progress) -> str:

@@ -33,24 +33,24 @@ def main() -> None:
     for name, frames, rate, seed in CLIPS:
         scene = clips.scene(seed)
         degraded = clips.degrade(clips.render(scene, frames), seed)
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "source.mkv"
-            _sound_source(source, frames / rate if name == SOUND else None)
-            facts = constant_rate(frames, clips.SIZE_PX, clips.SIZE_PX, rate)
-            with source.open("rb") as sound:
-                encode(HERE / "clips" / f"{name}.mp4", degraded, facts, Output(quality=10), sound)
+        facts = constant_rate(frames, clips.SIZE_PX, clips.SIZE_PX, rate)
+        path = HERE / "clips" / f"{name}.mp4"
+        if name == SOUND:
+            with _tone(float(frames / rate)).open("rb") as sound:
+                encode(path, degraded, facts, Output(quality=10), sound)
+        else:
+            encode(path, degraded, facts, Output(quality=10))
         rows.append({"id": name, "uri": f"clips/{name}.mp4", "prompt": scene.caption, "scene_seed": seed})
     pq.write_table(pa.Table.from_pylist(rows), HERE / "demo.parquet")
     print(json.dumps(rows, indent=1))
 
 
-def _sound_source(path: Path, seconds: Fraction | None) -> None:
-    """A file whose audio track, if any, is copied: a tone."""
-    tone = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={float(seconds)}", "-c:a", "aac"] if seconds else []
-    black = ["-f", "lavfi", "-i", "color=size=64x64:duration=0.1"]
-    subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *black, *tone[:4], *tone[4:], str(path)], check=True
-    )
+def _tone(seconds: float) -> Path:
+    """A file with a tone, whose packets are copied."""
+    path = Path(tempfile.mkdtemp()) / "tone.mp4"
+    tone = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}", "-c:a", "aac"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *tone, str(path)], check=True)
+    return path
 
 
 if __name__ == "__main__":

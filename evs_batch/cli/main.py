@@ -38,8 +38,18 @@ def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every decision of the scheduler."),
 ) -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(
+        handlers=[_CurrentStderr()], format="%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S"
+    )
     logging.getLogger("evs_batch").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _CurrentStderr(logging.StreamHandler):
+    """Writes to what is stderr now: the live view puts lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ DECODER_THREADS = 1  # the default takes every core of the node
 
 
 def decode(file: BinaryIO, facts: VideoFacts) -> np.ndarray:
-    """All frames in display order as (F, H, W, 3) uint8; raises MediaError for damaged files."""
+    """All frames as displayed, in display order: (F, H, W, 3) uint8; raises MediaError for damaged files."""
     frames_FHW3 = np.empty((facts.frames, facts.height, facts.width, 3), np.uint8)
     count = 0
     with open_video(file) as container:
@@ -22,9 +22,10 @@ def decode(file: BinaryIO, facts: VideoFacts) -> np.ndarray:
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
         try:
             for frame in container.decode(stream):
-                if count == facts.frames or frame.is_corrupt or (frame.height, frame.width) != frames_FHW3.shape[1:3]:
+                picture_HW3 = np.rot90(_rgb(frame, facts), facts.rotation // 90)
+                if count == facts.frames or frame.is_corrupt or picture_HW3.shape != frames_FHW3.shape[1:]:
                     raise _damaged(count, facts, "a frame is corrupt, of another size, or one too many")
-                frames_FHW3[count] = _rgb(frame, facts)
+                frames_FHW3[count] = picture_HW3
                 count += 1
         except av.FFmpegError as error:
             raise _damaged(count, facts, str(error.strerror)) from error

@@ -1,6 +1,8 @@
 """Encode enhanced frames with the timestamps and the sound of their source."""
 
-from collections.abc import Mapping
+import contextlib
+import heapq
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,21 +20,51 @@ _MPEG_RANGE = int(ColorRange.MPEG)
 PRESET = "medium"
 
 
-def encode(path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Output, source: BinaryIO) -> None:
-    """Write (F, H, W, 3) uint8 frames as an mp4 with the source's timestamps, pixel aspect, colour and audio."""
+def encode(
+    path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Output, source: BinaryIO | None = None
+) -> None:
+    """Write (F, H, W, 3) uint8 frames as an mp4 with the source's timestamps, pixel aspect, colour and sound."""
     try:
         with (
-            open_video(source) as sound,
+            open_video(source) if source else contextlib.nullcontext() as sound,
             av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
         ):
             video = _video_stream(out, frames_FHW3.shape, facts, options)
-            tracks = {track.index: out.add_stream_from_template(track) for track in sound.streams.audio}
-            for index, picture in enumerate(frames_FHW3):
-                out.mux(video.encode(_frame(picture, index, facts, video)))
-            out.mux(video.encode(None))
-            _copy_packets(sound, out, tracks)
+            begin_s, packets = _sound(sound, out, facts) if sound else (Fraction(0), [])
+            clock = round(begin_s / facts.time_base)
+            for packet in heapq.merge(_pictures(frames_FHW3, facts, video, clock), packets, key=_time_s):
+                out.mux(packet)
     except (av.FFmpegError, ValueError) as error:
         raise EncodeError("the result", f"cannot be written as mp4 ({error})", "see the message") from error
+
+
+def _pictures(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
+    for index, picture_HW3 in enumerate(frames_FHW3):
+        frame = _frame(picture_HW3, index, facts, video)
+        frame.pts = facts.pts[index] - clock
+        yield from video.encode(frame)
+    yield from video.encode(None)
+
+
+def _sound(source: Any, out: Any, facts: VideoFacts) -> tuple[Fraction, list[Any]]:
+    """Audio packets as they are, for streams of `out`, and the one moment at which all tracks begin, in seconds.
+
+    A clock that starts late (transport streams) would be shown as a blank beginning; all tracks are moved alike.
+    """
+    tracks = {track.index: out.add_stream_from_template(track) for track in source.streams.audio}
+    demuxed = source.demux([source.streams[index] for index in tracks]) if tracks else []
+    packets = [packet for packet in demuxed if packet.dts is not None]
+    begin_s = max(Fraction(0), min([facts.pts[0] * facts.time_base, *(p.dts * p.time_base for p in packets)]))
+    for packet in packets:
+        shift = round(begin_s / packet.time_base)
+        packet.stream = tracks[packet.stream.index]
+        packet.dts -= shift
+        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+    return begin_s, packets
+
+
+def _time_s(packet: Any) -> float:
+    return float(packet.dts * packet.time_base)
 
 
 def _video_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: Output) -> Any:
@@ -52,20 +84,9 @@ def _video_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: 
 def _frame(picture_HW3: np.ndarray, index: int, facts: VideoFacts, video: Any) -> av.VideoFrame:
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture_HW3), format="rgb24")
     frame = rgb.reformat(format=video.pix_fmt, dst_colorspace=facts.matrix, dst_color_range=_MPEG_RANGE)
-    frame.pts, frame.duration, frame.time_base = facts.pts[index], facts.durations[index], facts.time_base
+    frame.duration, frame.time_base = facts.durations[index], facts.time_base
     frame.colorspace, frame.color_range = facts.matrix, _MPEG_RANGE
     return frame
-
-
-def _copy_packets(source: Any, out: Any, tracks: Mapping[int, Any]) -> None:
-    """Audio as it is, packet for packet, on the source's own clock."""
-    if not tracks:
-        return
-    for packet in source.demux([source.streams[index] for index in tracks]):
-        if packet.dts is None:
-            continue
-        packet.stream = tracks[packet.stream.index]
-        out.mux(packet)
 
 
 def constant_rate(frames: int, height: int, width: int, rate: Fraction) -> VideoFacts:

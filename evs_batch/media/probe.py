@@ -1,7 +1,9 @@
-"""What a video file holds, from its packets alone: nothing is decoded."""
+"""What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from io import BytesIO
 from itertools import pairwise
 from typing import Any, BinaryIO
 
@@ -17,12 +19,17 @@ _DEMUX = {
     "protocol_whitelist": "none",
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,gif,flv,mpeg,ogg,h264,hevc",
 }
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 codes to those of swscale; 5 and 6 are the same matrix
 _HD_HEIGHT_PX = 720
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """The first video stream of a file; `pts` and `durations` in units of `time_base` seconds, in display order."""
+    """The first video stream of a file, as it is displayed.
+
+    `pts` and `durations` are in display order, in units of `time_base` seconds; `rotation` is in degrees,
+    counter-clockwise, and already in `width`, `height` and `aspect`.
+    """
 
     width: int
     height: int
@@ -33,6 +40,7 @@ class VideoFacts:
     matrix: int
     full_range: bool
     aspect: Fraction
+    rotation: int = 0
 
     @property
     def frames(self) -> int:
@@ -66,7 +74,7 @@ def video_stream(container: Any) -> Any:
 
 
 def probe(file: BinaryIO) -> VideoFacts:
-    """Read all packet headers of a file; raises MediaError for what cannot be enhanced."""
+    """Read a file's packet headers and its first frame; raises MediaError for what cannot be enhanced."""
     with open_video(file) as container:
         stream = video_stream(container)
         context = stream.codec_context
@@ -74,47 +82,83 @@ def probe(file: BinaryIO) -> VideoFacts:
             raise MediaError(
                 f"{context.width}x{context.height} pixels", f"must be 1 to {MAX_PIXELS}", "scale the video down"
             )
+        _check_audio(container)
+        stamps = _stamps(container, stream)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-        try:
-            stamps = [(p.pts, p.duration or 0) for p in container.demux(stream) if p.size]
-        except av.FFmpegError as error:
-            raise MediaError("the file", f"is damaged ({_reason(error)})", "replace it") from error
-        if not stamps:
-            raise MediaError("the file", "has no frames", "replace it")
-        if stream.frames and stream.frames != len(stamps):
-            raise MediaError(
-                f"{len(stamps)} frames", f"the file declares {stream.frames}: it is truncated", "fetch it again"
-            )
-        pts, durations, time_base = _timeline(stamps, stream.time_base, rate)
+        pts, durations = _timeline(stamps, stream.time_base, rate)
+        rotation = _rotation(container, stream)
+        aspect, width, height = Fraction(stream.sample_aspect_ratio or 1), context.width, context.height
+        if rotation % 180:
+            aspect, width, height = 1 / aspect, height, width
         return VideoFacts(
-            width=context.width, height=context.height, pts=pts, durations=durations, time_base=time_base, rate=rate,
-            matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG,
-            aspect=Fraction(stream.sample_aspect_ratio or 1),
+            width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=rate,
+            matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
+            rotation=rotation,
         )  # fmt: skip
 
 
-def _timeline(stamps: list, time_base: Fraction, rate: Fraction) -> tuple[tuple[int, ...], tuple[int, ...], Fraction]:
-    """Stored timestamps; the nominal rate where a container has none."""
-    if any(pts is None for pts, _ in stamps) or len({pts for pts, _ in stamps}) < len(stamps):
-        return tuple(range(len(stamps))), (1,) * len(stamps), 1 / rate
-    ordered = sorted(stamps)
-    gaps = [b[0] - a[0] for a, b in pairwise(ordered)]
-    last = ordered[-1][1] or (gaps[-1] if gaps else round(1 / (rate * time_base)))
-    return tuple(pts for pts, _ in ordered), (*gaps, last), time_base
+def _stamps(container: Any, stream: Any) -> list[tuple[int | None, int]]:
+    """Timestamp and duration of every shown packet; packets before a trim point are decoded but not shown."""
+    try:
+        packets = [(p.pts, p.duration or 0, p.is_discard) for p in container.demux(stream) if p.size]
+    except av.FFmpegError as error:
+        raise MediaError("the file", f"is damaged ({_reason(error)})", "replace it") from error
+    if "mov" in container.format.name and len(packets) < stream.frames:
+        raise MediaError(
+            f"{len(packets)} frames", f"the file declares {stream.frames}: it is truncated", "fetch it again"
+        )
+    shown = [(pts, duration) for pts, duration, discarded in packets if not discarded]
+    if not shown:
+        raise MediaError("the file", "has no frames", "replace it")
+    return shown
+
+
+def _timeline(
+    stamps: list[tuple[int | None, int]], time_base: Fraction, rate: Fraction
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Stored timestamps; the nominal rate from the first one on where they are incomplete."""
+    known = sorted((pts, duration) for pts, duration in stamps if pts is not None)
+    if len({pts for pts, _ in known}) < len(stamps):
+        first = known[0][0] if known else 0
+        pts = tuple(first + round(index / (rate * time_base)) for index in range(len(stamps) + 1))
+        return pts[:-1], tuple(b - a for a, b in pairwise(pts))
+    gaps = [b[0] - a[0] for a, b in pairwise(known)]
+    last = known[-1][1] or (gaps[-1] if gaps else round(1 / (rate * time_base)))
+    return tuple(pts for pts, _ in known), (*gaps, last)
+
+
+def _rotation(container: Any, stream: Any) -> int:
+    """Degrees of the display matrix, from the first frame; raises MediaError if it is not a right angle."""
+    container.seek(0)
+    try:
+        frame = next(container.decode(stream), None)
+    except av.FFmpegError:
+        return 0  # decoding will say what is wrong
+    rotation = (frame.rotation if frame else 0) % 360
+    if rotation % 90:
+        raise MediaError(f"a rotation of {rotation} degrees", "must be a right angle", "rotate the pixels instead")
+    return rotation
+
+
+def _check_audio(container: Any) -> None:
+    """Sound is copied, so it must fit the result; better known now than after all the work."""
+    for stream in container.streams.audio:
+        if stream.codec_context.name not in _mp4_codecs():
+            raise MediaError(
+                f"audio in {stream.codec_context.name}", "cannot be copied into mp4", "convert the sound to AAC"
+            )
+
+
+@cache
+def _mp4_codecs() -> set[str]:
+    with av.open(BytesIO(), "w", format="mp4") as container:
+        return set(container.supported_codecs)
 
 
 def _matrix(context: Any) -> int:
     """The tagged colour matrix; an untagged file is taken for BT.709 in HD and for BT.601 below."""
-    if int(context.colorspace) in (
-        Colorspace.ITU709,
-        Colorspace.BT2020,
-        Colorspace.SMPTE240M,
-        Colorspace.FCC,
-        Colorspace.ITU601,
-    ):
-        return int(context.colorspace)
-    tagged_601 = int(context.colorspace) == 6  # SMPTE 170M, the same matrix as ITU601
-    return int(Colorspace.ITU709 if context.height >= _HD_HEIGHT_PX and not tagged_601 else Colorspace.ITU601)
+    guess = Colorspace.ITU709 if context.height >= _HD_HEIGHT_PX else Colorspace.ITU601
+    return _MATRICES.get(int(context.colorspace), int(guess))
 
 
 def _reason(error: Exception) -> str:

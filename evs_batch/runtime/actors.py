@@ -73,9 +73,12 @@ class Share:
     threads: int
 
 
+_ACTOR: Any = ray.remote(Worker)
+
+
 def start(role: Role, recipe: Recipe, share: Share) -> Any:
     """Start an actor; Ray never restarts it or retries its calls, the scheduler does."""
-    remote = ray.remote(
+    options = _ACTOR.options(
         num_cpus=share.num_cpus,
         num_gpus=share.num_gpus,
         max_restarts=0,
@@ -83,5 +86,5 @@ def start(role: Role, recipe: Recipe, share: Share) -> Any:
         scheduling_strategy="SPREAD",
         # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads), "OMP_WAIT_POLICY": "PASSIVE"}},
-    )(Worker)
-    return remote.remote(role, recipe, share.threads)
+    )
+    return options.remote(role, recipe, share.threads)

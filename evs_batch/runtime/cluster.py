@@ -1,6 +1,7 @@
 """Join or start Ray, and divide its resources among the roles."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest
 def connect(address: str | None) -> None:
     """Join the cluster at `address` (or in RAY_ADDRESS, as in a Ray job); without one start a local Ray."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's own zero means "hide all GPUs from CPU workers", which is what we want without the warning.
+    # Media workers never touch a GPU; this only silences Ray's warning that they could see it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     where = address or os.environ.get("RAY_ADDRESS")
     try:
@@ -64,12 +65,13 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
         "t2v": (t2v or guess_t2v) if "t2v" in roles else 0,
     }
     models = sum(wanted.values())
-    gpu_each = min(1.0, gpus / models) if models and gpus else 0.0
+    wanted["media"] = max(1, cpus // 2 if not models else min(2 * models, cpus // 2))
+    # Equal shares of a whole GPU always fit; shares such as 2/3 leave some GPU with a rest that nobody can use.
+    gpu_each = 1 / math.ceil(models / gpus) if models and gpus else 0.0
     threads = max(1, cpus // max(1, models))
-    wanted["media"] = max(1, min(2 * models, cpus // 2))
     model = Share(num_cpus=min(1.0, cpus / max(1, models)), num_gpus=gpu_each, threads=threads)
-    # Without GPUs the models take the cores; media work is a small fraction of theirs.
-    media = Share(num_cpus=1.0 if gpus else 0.0, num_gpus=0.0, threads=1)
+    # Media work is a small fraction of the models': it takes what they leave, so that it can always be placed.
+    media = Share(num_cpus=0.0, num_gpus=0.0, threads=1)
     return Placement(workers=wanted, shares={"t2i": model, "t2v": model, "media": media})
 
 

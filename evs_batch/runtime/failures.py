@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from ray import exceptions as rex
 
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.spec.errors import EvsError, MediaError
+from evs_batch.spec.errors import MediaError
 
 MAX_MESSAGE_CHARS = 1000
+DATA_ERRORS = (rex.ObjectLostError, rex.ObjectStoreFullError, rex.OutOfDiskError)
 
 
 @dataclass(frozen=True)
@@ -21,26 +22,23 @@ class Cause:
 
 
 def classify(error: BaseException) -> Cause:
-    """What a failed `ray.get` means."""
+    """What a failed `ray.get` means: unless the call itself failed or its data are gone, the worker is."""
     if isinstance(error, rex.RayTaskError):
         return _of_exception(getattr(error, "cause", None) or error)
-    if isinstance(error, rex.RayActorError):
-        return Cause(FailureKind.WORKER_DIED, "WorkerDied", _short(error), worker_lost=True)
-    if isinstance(error, (rex.ObjectLostError, rex.ObjectStoreFullError)):
+    if isinstance(error, DATA_ERRORS):
         return Cause(FailureKind.DATA_LOST, type(error).__name__, _short(error))
-    return Cause(FailureKind.ERROR, type(error).__name__, _short(error))
+    return Cause(FailureKind.WORKER_DIED, "WorkerDied", _short(error), worker_lost=True)
 
 
 def _of_exception(error: BaseException) -> Cause:
-    if isinstance(error, rex.ObjectLostError):
-        return Cause(FailureKind.DATA_LOST, type(error).__name__, _short(error))
-    if isinstance(error, MediaError):
-        return Cause(FailureKind.BAD_INPUT, type(error).__name__, _short(error))
-    if isinstance(error, EvsError):
-        return Cause(FailureKind.ERROR, type(error).__name__, _short(error))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return Cause(FailureKind.OUT_OF_MEMORY, type(error).__name__, _short(error))
-    return Cause(FailureKind.ERROR, type(error).__name__, _short(error))
+    kind = FailureKind.ERROR
+    if isinstance(error, DATA_ERRORS):
+        kind = FailureKind.DATA_LOST
+    elif isinstance(error, MediaError):
+        kind = FailureKind.BAD_INPUT
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        kind = FailureKind.OUT_OF_MEMORY
+    return Cause(kind, type(error).__name__, _short(error))
 
 
 def _short(error: BaseException) -> str:

@@ -126,8 +126,10 @@ class Loop:
             return
         self._artifacts.keep(call.stage, call.clips, given)
         for clip, facts, row in zip(call.clips, meta.facts, meta.rows, strict=True):
-            self._facts.update({clip: facts} if facts else {})
-            self._rows.update({clip: row} if row else {})
+            if facts:
+                self._facts[clip] = facts
+            if row:
+                self._rows[clip] = row
         self.timeline.add(call.stage, call.worker, {c: self._facts[c].frames for c in call.clips}, meta)
         sizes = {clip: self._size(facts) for clip, facts in zip(call.clips, meta.facts, strict=True) if facts}
         self._feed(ev.BatchDone(call.batch, sizes))

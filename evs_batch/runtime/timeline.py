@@ -1,6 +1,6 @@
 """Who worked on what and when, for the run's stats."""
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,15 +17,15 @@ class Timeline:
 
     zero_s: float
     calls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_CALLS))
-    busy_s: Counter[str] = field(default_factory=Counter)
-    clip_s: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    busy_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    clip_s: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
 
     def add(self, stage: Stage, worker: str, frames: dict[str, int], meta: CallMeta) -> None:
         """Take a finished call; its time is shared among its clips by their frames."""
         seconds, total = meta.ended_s - meta.started_s, max(1, sum(frames.values()))
-        self.busy_s[worker] += seconds  # type: ignore[assignment]
+        self.busy_s[worker] += seconds
         for clip, count in frames.items():
-            self.clip_s[clip][stage.role] += seconds * count / total  # type: ignore[assignment]
+            self.clip_s[clip][stage.role] += seconds * count / total
         self.calls.append(
             {
                 "stage": stage.name,
@@ -37,9 +37,9 @@ class Timeline:
             }
         )
 
-    def take(self, clip: str) -> Counter[str]:
+    def take(self, clip: str) -> dict[str, float]:
         """Seconds by role that a finished clip has cost."""
-        return self.clip_s.pop(clip, Counter())
+        return self.clip_s.pop(clip, {})
 
     def overlap_s(self) -> float:
         """How long T2I and T2V calls ran at the same time."""
@@ -48,7 +48,12 @@ class Timeline:
 
 def overlap_s(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> float:
     """Length of the intersection of two unions of intervals."""
-    return sum(max(0.0, min(a1, b1) - max(a0, b0)) for a0, a1 in _union(a) for b0, b1 in _union(b))
+    left, right = deque(_union(a)), deque(_union(b))
+    total = 0.0
+    while left and right:
+        total += max(0.0, min(left[0][1], right[0][1]) - max(left[0][0], right[0][0]))
+        (left if left[0][1] < right[0][1] else right).popleft()
+    return total
 
 
 def _spans(calls: Iterable[dict[str, Any]], role: str) -> list[tuple[float, float]]:

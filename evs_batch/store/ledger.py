@@ -100,8 +100,8 @@ def write_stats(uri: str, shard: tuple[int, int], stats: Mapping[str, Any]) -> N
 def read_stats(uri: str) -> list[dict[str, Any]]:
     """The records of all drivers that have written there."""
     fs, path = storage.filesystem(storage.join(uri, "_run"))
-    names = sorted(fs.glob(f"{path}/stats*.json")) if fs.isdir(path) else []
-    return [json.loads(fs.cat_file(name)) for name in names]
+    names = sorted(fs.ls(path, detail=False)) if fs.isdir(path) else []
+    return [json.loads(fs.cat_file(name)) for name in names if name.rpartition("/")[2].startswith("stats")]
 
 
 def _stats_name(shard: tuple[int, int]) -> str:

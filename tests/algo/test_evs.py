@@ -138,6 +138,6 @@ def test_the_bridge_holds_under_a_scheduler_that_scales_z_in_another_way():
     times = evs.block_timesteps(euler, 3, 2)
     assert times.tolist() == [374, 249]
     x0, eps = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE)
-    bridge = evs.refine(lambda z, t: eps, euler, x0, eps, times)
+    bridge = evs.refine(lambda _z, _t: eps, euler, x0, eps, times)
     assert torch.allclose(bridge.x0_FChw, x0, atol=1e-4)
     assert torch.allclose(bridge.eps_FChw, eps, atol=1e-4)

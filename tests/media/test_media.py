@@ -14,7 +14,7 @@ import pytest
 
 from evs_batch.media.decode import decode
 from evs_batch.media.encode import constant_rate, encode
-from evs_batch.media.probe import probe
+from evs_batch.media.probe import VideoFacts, probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
@@ -62,22 +62,20 @@ def test_a_video_goes_through_with_its_timestamps_and_its_sound(film: Path, tmp_
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(film)
 
 
-def test_a_variable_frame_rate_stays_variable(tmp_path: Path, make_video: Callable[..., Path]):
+def test_a_variable_frame_rate_stays_variable(tmp_path: Path):
     pts = (0, 100, 300, 350, 900, 1000)
     facts = constant_rate(6, 32, 48, Fraction(25))
     uneven = type(facts)(
         **{**vars(facts), "pts": pts, "durations": (100, 200, 50, 550, 100, 40), "time_base": Fraction(1, 1000)}
     )
-    with make_video().open("rb") as silent:
-        encode(tmp_path / "vfr.mp4", stripes(6, 32, 48), uneven, Output(), silent)
+    encode(tmp_path / "vfr.mp4", stripes(6, 32, 48), uneven, Output())
     with (tmp_path / "vfr.mp4").open("rb") as file:
         found = probe(file)
     assert tuple(stamp * found.time_base * 1000 for stamp in found.pts) == pts
 
 
-def test_odd_sizes_are_kept(tmp_path: Path, make_video: Callable[..., Path]):
-    with make_video().open("rb") as silent:
-        encode(tmp_path / "odd.mp4", stripes(4, 33, 47), constant_rate(4, 33, 47, Fraction(25)), Output(), silent)
+def test_odd_sizes_are_kept(tmp_path: Path):
+    encode(tmp_path / "odd.mp4", stripes(4, 33, 47), constant_rate(4, 33, 47, Fraction(25)), Output())
     with (tmp_path / "odd.mp4").open("rb") as file:
         facts = probe(file)
     assert (facts.height, facts.width, facts.frames) == (33, 47, 4)
@@ -101,6 +99,76 @@ def test_colours_follow_the_tagged_matrix_as_in_another_decoder(matrix: str, tmp
     theirs = np.frombuffer(raw.read_bytes(), np.uint8).reshape(-1, 3).mean(0)
     assert np.abs(ours - theirs).max() <= 2
     assert np.abs(mistaken - theirs).max() > 8
+
+
+def through(source: Path, target: Path) -> tuple[VideoFacts, VideoFacts, np.ndarray]:
+    """Decode and encode again; returns the facts of both files and the frames."""
+    with source.open("rb") as file:
+        facts = probe(file)
+        file.seek(0)
+        frames = decode(file, facts)
+        file.seek(0)
+        encode(target, frames, facts, Output(quality=4), file)
+    verify(target, facts.frames)
+    with target.open("rb") as file:
+        return facts, probe(file), frames
+
+
+def test_a_rotated_video_comes_out_upright(film: Path, tmp_path: Path):
+    ffmpeg("-display_rotation", "90", "-i", str(film), "-c", "copy", str(tmp_path / "phone.mp4"))
+    before, after, frames = through(tmp_path / "phone.mp4", tmp_path / "out.mp4")
+    assert (before.width, before.height, after.width, after.height, after.rotation) == (98, 130, 98, 130, 0)
+    raw = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "phone.mp4"), "-frames:v", "1",
+         "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    upright = np.frombuffer(raw, np.uint8).reshape(130, 98, 3)
+    assert np.abs(frames[0].astype(int) - upright).mean() < 3, "as ffmpeg itself turns it"
+
+
+def test_a_losslessly_trimmed_video_shows_what_players_show(tmp_path: Path):
+    whole, trimmed = tmp_path / "whole.mp4", tmp_path / "trimmed.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=2", "-g", "50", "-pix_fmt", "yuv420p", str(whole))
+    ffmpeg("-ss", "0.5", "-i", str(whole), "-c", "copy", str(trimmed))
+    before, after, _ = through(trimmed, tmp_path / "out.mp4")
+    assert before.frames == after.frames < 50
+
+
+def test_fragmented_files_and_other_containers_are_whole(film: Path, tmp_path: Path):
+    for name, options in {
+        "fragmented.mp4": ["-c", "copy", "-movflags", "frag_keyframe+empty_moov"],
+        "film.mkv": ["-c", "copy"],
+        "film.avi": ["-c:v", "mpeg4", "-c:a", "mp3"],
+        "film.webm": ["-c:v", "libvpx-vp9", "-c:a", "libopus", "-deadline", "realtime"],
+    }.items():
+        ffmpeg("-i", str(film), *options, str(tmp_path / name))
+        before, after, _ = through(tmp_path / name, tmp_path / f"{name}.out.mp4")
+        assert (before.frames, after.frames) == (36, 36), name
+
+
+def test_a_clock_that_starts_late_does_not_become_a_blank_beginning(film: Path, tmp_path: Path):
+    ffmpeg("-i", str(film), "-c", "copy", "-output_ts_offset", "3600", str(tmp_path / "broadcast.ts"))
+    before, after, _ = through(tmp_path / "broadcast.ts", tmp_path / "out.mp4")
+    sound_s = audio_packets(tmp_path / "out.mp4")[0][0] / 44100
+    assert before.pts[0] * before.time_base > 3600
+    assert after.pts[0] * after.time_base < 0.2
+    with av.open(str(tmp_path / "broadcast.ts")) as container:
+        first = {s.type: s.start_time * s.time_base for s in container.streams}
+    apart_s = float(after.pts[0] * after.time_base) - sound_s
+    assert apart_s == pytest.approx(float(first["video"] - first["audio"]), abs=0.002), "sound stays in sync"
+
+
+def test_sound_and_pictures_are_interleaved(film: Path, tmp_path: Path):
+    through(film, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        order = [packet.stream.type for packet in container.demux() if packet.size]
+    assert "audio" in order[:10]
+
+
+def test_sound_that_mp4_cannot_hold_is_refused_before_any_work(film: Path, tmp_path: Path):
+    ffmpeg("-i", str(film), "-c:v", "copy", "-c:a", "pcm_mulaw", str(tmp_path / "old.mov"))
+    with (tmp_path / "old.mov").open("rb") as file, pytest.raises(MediaError, match="audio in pcm_mulaw"):
+        probe(file)
 
 
 def _sound_only(path: Path) -> bytes:

@@ -26,6 +26,9 @@ def task_error(cause: Exception) -> rex.RayTaskError:
         (task_error(ValueError("boom")), FailureKind.ERROR, False),
         (task_error(MemoryError()), FailureKind.OUT_OF_MEMORY, False),
         (rex.ActorDiedError(), FailureKind.WORKER_DIED, True),
+        (rex.OutOfMemoryError("killed by Ray's memory monitor"), FailureKind.WORKER_DIED, True),
+        (rex.NodeDiedError("gone"), FailureKind.WORKER_DIED, True),
+        (rex.WorkerCrashedError(), FailureKind.WORKER_DIED, True),
         (rex.ObjectLostError("aa", None, ""), FailureKind.DATA_LOST, False),
     ],
 )
@@ -59,7 +62,18 @@ def test_eight_gpus_are_divided_and_pins_are_kept():
 def test_without_models_there_are_only_media_workers():
     placed = place(load_recipe("identity"), {"CPU": 4.0}, None, None)
     assert (placed.workers["t2i"], placed.workers["t2v"]) == (0, 0)
-    assert placed.workers["media"] >= 1
+    assert placed.workers["media"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "t2i"), [(1, 1, None), (2, 1, None), (4, 4, None), (8, 2, 2), (8, 4, 4), (16, 2, 9)]
+)
+def test_every_placement_fits_its_cluster(cpus: int, gpus: int, t2i: int | None):
+    placed = place(load_recipe("demo"), {"CPU": float(cpus), "GPU": float(gpus)}, t2i, None)
+    models = placed.workers["t2i"] + placed.workers["t2v"]
+    assert sum(placed.workers[role] * placed.shares[role].num_cpus for role in placed.workers) <= cpus
+    on_one_gpu = int(1 / placed.shares["t2i"].num_gpus + 1e-9)
+    assert on_one_gpu * gpus >= models
 
 
 def test_the_budget_is_the_smaller_of_recipe_and_object_store():
