@@ -5,7 +5,6 @@ import sys
 import typer
 
 EXIT_TOO_MANY_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 MANIFEST = typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSONL file, or a folder of Parquet files.")
 
@@ -33,11 +32,8 @@ def run(
         limit=limit, shard=driver.parse_shard(shard), address=address,
         t2i_workers=t2i_workers, t2v_workers=t2v_workers, retry_failed=retry_failed,
     )  # fmt: skip
-    try:
-        with display.view(plain=plain) as watch:
-            summary = driver.run(manifest, loaded, output, options, watch)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+    with display.view(plain=plain) as watch:
+        summary = driver.run(manifest, loaded, output, options, watch)
     display.print_summary(summary)
     if summary.signal:
         sys.exit(128 + summary.signal)

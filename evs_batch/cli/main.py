@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evs_batch.cli import bench, job, recipes
-from evs_batch.spec.errors import EvsError, ManifestError, OutputError, RecipeError
+from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
 EXIT_RUN, EXIT_USAGE = 1, 2
@@ -60,5 +60,5 @@ def main() -> None:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             Text(f"error ({error.code}): ", "bold red"), Text(str(error)), sep=""
         )
-        usage = isinstance(error, (RecipeError, ManifestError, OutputError))
+        usage = isinstance(error, (RecipeError, ManifestError, ModelError, OutputError))
         sys.exit(EXIT_USAGE if usage else EXIT_RUN)

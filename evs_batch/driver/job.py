@@ -3,11 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from evs_batch.driver.progress import Options, Progress, Summary
 from evs_batch.driver.signals import StopSignals
+from evs_batch.models import zoo
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
@@ -33,9 +35,10 @@ def run(
     Raises RecipeError, ManifestError and OutputError before anything is started, RunError when it cannot go on.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    _check_models(recipe)
     source = reading.open_manifest(str(manifest), recipe.seed)
-    job = Job(recipe, source, storage.absolute(str(output)), options, watch)
-    return job.run()
+    with StopSignals() as signals:
+        return Job(recipe, source, storage.absolute(str(output)), options, watch, signals).run()
 
 
 class Job:
@@ -48,39 +51,37 @@ class Job:
         output: str,
         options: Options,
         watch: Callable[[Progress], None],
+        signals: StopSignals,
     ) -> None:
         self._recipe, self._source, self._output = recipe, source, output
-        self._options, self._watch = options, watch
+        self._options, self._watch, self._signals = options, watch, signals
         identity = {"recipe": recipe.identity(), "manifest": source.fingerprint, "evs_version": VERSION}
         self._ledger = ledger.open_ledger(output, identity, reading.passed_through(source.schema))
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
-        self.progress = Progress(rows=sum(1 for _ in self._selected()))
+        number, shards = options.shard
+        self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
         self._last_stats_s = 0.0
 
     def run(self) -> Summary:
         """Do what is not committed yet; starts Ray only if there is something to do."""
-        todo = self._todo()
-        first = next(todo, None)
-        loop = self._loop(_chain(first, todo)) if first else None
-        stopped = False
+        todo, loop = self._todo(), None
+        self.progress.state = "aborted"
         try:
-            if loop:
-                with StopSignals(loop):
-                    stopped = loop.run()
-        except BaseException:
-            self.progress.state = "aborted"
-            raise
-        else:
-            self.progress.state = "interrupted" if stopped else "done"
+            first = next(todo, None)
+            if first:
+                loop = self._loop(chain([first], todo))
+                loop.run()
+            self.progress.state = "interrupted" if self._signals.received else "done"
+            for clip in todo:  # after an interrupt: only to count what earlier runs have done
+                del self._rows[clip.id]
         finally:
             self._ledger.flush(force=True)
-            if loop:
-                self._record(loop)
-                cluster.disconnect()
+            self._record(loop)
+            cluster.disconnect()
         self._watch(self.progress)
-        return self._summary(loop)
+        return self._summary()
 
     def _selected(self) -> Iterator[Row]:
         """The rows that this driver is to do: its shard of the first `limit`."""
@@ -106,6 +107,7 @@ class Job:
 
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
+        self._signals.install()
         resources = cluster.resources()
         placement = cluster.place(self._recipe, resources, self._options.t2i_workers, self._options.t2v_workers)
         runtime = self._recipe.runtime
@@ -127,6 +129,7 @@ class Job:
             clips=clips,
             finished=self._finish,
             on_tick=self._tick,
+            stop_asked=lambda: self._signals.received is not None,
         )
 
     def _finish(self, end: Finished) -> None:
@@ -162,18 +165,17 @@ class Job:
             self._last_stats_s = time.monotonic()
             ledger.write_stats(self._output, self._options.shard, self.progress.as_dict())
 
-    def _record(self, loop: Loop) -> None:
+    def _record(self, loop: Loop | None) -> None:
         """Final stats: progress, figures and the timeline of calls."""
-        timeline = loop.timeline
-        stats = {
-            **self.progress.as_dict(),
-            "overlap_s": round(timeline.overlap_s(), 3),
-            "busy_s": {worker: round(busy, 3) for worker, busy in timeline.busy_s.items()},
-            "timeline": list(timeline.calls),
-        }
+        stats = self.progress.as_dict()
+        if loop:
+            self.progress.overlap_s = loop.timeline.overlap_s()
+            stats["overlap_s"] = round(self.progress.overlap_s, 3)
+            stats["busy_s"] = {worker: round(busy_s, 3) for worker, busy_s in loop.timeline.busy_s.items()}
+            stats["timeline"] = list(loop.timeline.calls)
         ledger.write_stats(self._output, self._options.shard, stats)
 
-    def _summary(self, loop: Loop | None) -> Summary:
+    def _summary(self) -> Summary:
         progress = self.progress
         return Summary(
             output=self._output,
@@ -182,9 +184,18 @@ class Job:
             failed=progress.done["failed"],
             skipped=progress.skipped,
             elapsed_s=time.time() - progress.started_s,
-            overlap_s=loop.timeline.overlap_s() if loop else 0.0,
-            signal=loop.stop_signal if loop else None,
+            overlap_s=progress.overlap_s,
+            signal=self._signals.received,
         )
+
+
+def _check_models(recipe: Recipe) -> None:
+    """Names are wrong before anything is started, not after; raises ModelError."""
+    roles = {stage.role for stage in path(recipe)}
+    if "t2i" in roles:
+        zoo.t2i_source(recipe.t2i.model)
+    if "t2v" in roles:
+        zoo.t2v_source(recipe.t2v.model)
 
 
 def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dict[str, Any]:
@@ -195,8 +206,3 @@ def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dic
         "error_message": message,
         "attempts": attempts,
     }
-
-
-def _chain(first: Clip, rest: Iterator[Clip]) -> Iterator[Clip]:
-    yield first
-    yield from rest

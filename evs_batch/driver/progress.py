@@ -20,6 +20,12 @@ class Options:
     t2v_workers: int | None = None
     retry_failed: bool = False
 
+    def __post_init__(self) -> None:
+        if self.retry_failed and self.shard != (1, 1):
+            raise ManifestError(
+                "--retry-failed with --shard", "would let drivers change each other's rows", "retry with one driver"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -52,6 +58,7 @@ class Progress:
     workers: dict[str, int] = field(default_factory=dict)
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "starting"
+    overlap_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; times are Unix seconds."""

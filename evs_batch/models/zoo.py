@@ -1,12 +1,10 @@
-"""The model zoo: which files and which noise schedule a model name means."""
+"""The model zoo: which files and which noise schedule a model name means. Nothing heavy is imported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
-
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from evs_batch.algo.evs import Scheduler
 from evs_batch.spec.errors import ModelError, RecipeError, nearest
@@ -14,13 +12,21 @@ from evs_batch.tiny import WEIGHTS as TINY
 
 Source = TypeVar("Source")
 
-_DDIM = partial(
-    DDIMScheduler,
-    beta_start=0.00085,
-    beta_end=0.012,
-    steps_offset=1,
-    clip_sample=False,
-    set_alpha_to_one=False,
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A diffusers scheduler by its class name, and how it is configured."""
+
+    scheduler: str
+    config: Mapping[str, Any]
+
+
+_DDIM = {"beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}
+SD_DDIM = Schedule(
+    scheduler="DDIMScheduler", config={**_DDIM, "beta_schedule": "scaled_linear", "timestep_spacing": "leading"}
+)
+MOTION_DDIM = Schedule(
+    scheduler="DDIMScheduler", config={**_DDIM, "beta_schedule": "linear", "timestep_spacing": "trailing"}
 )
 
 
@@ -29,7 +35,7 @@ class T2ISource:
     """A diffusers folder with vae, text_encoder, tokenizer and unet."""
 
     folder: Path
-    new_scheduler: Callable[[], Any] = partial(_DDIM, beta_schedule="scaled_linear", timestep_spacing="leading")
+    schedule: Schedule = SD_DDIM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,7 @@ class T2VSource:
 
     base: T2ISource
     motion: Path
-    new_scheduler: Callable[[], Any]
+    schedule: Schedule = MOTION_DDIM
 
 
 T2I_MODELS: Mapping[str, T2ISource] = {
@@ -49,7 +55,6 @@ T2V_MODELS: Mapping[str, T2VSource] = {
     "tiny": T2VSource(
         base=T2I_MODELS["tiny"],
         motion=TINY / "motion",
-        new_scheduler=partial(_DDIM, beta_schedule="linear", timestep_spacing="trailing"),
     ),
 }
 
@@ -66,7 +71,7 @@ def t2v_source(name: str) -> T2VSource:
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> Scheduler:
     """A fresh scheduler whose timesteps are set; raises RecipeError for a number of steps that it cannot divide."""
-    made = source.new_scheduler()
+    made = getattr(import_module("diffusers"), source.schedule.scheduler)(**source.schedule.config)
     made.set_timesteps(steps)
     times = made.timesteps
     if len(times) != steps or times.min() < 0 or times.max() >= made.config.num_train_timesteps:

@@ -1,7 +1,6 @@
 """The event loop: Ray's news become scheduler events, and the scheduler's commands become Ray calls."""
 
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +52,7 @@ class Loop:
     clips: Iterator[Clip]
     finished: Callable[[Finished], None]
     on_tick: Callable[["Loop"], None]
-    stop_signal: signal.Signals | None = None
+    stop_asked: Callable[[], bool] = lambda: False
     timeline: Timeline = field(default_factory=lambda: Timeline(time.time()))
 
     def __post_init__(self) -> None:
@@ -69,15 +68,12 @@ class Loop:
         self._events: deque[ev.Event] = deque()
         self._end: ev.Finish | ev.Abort | None = None
 
-    def run(self) -> bool:
-        """Work until every clip is finished or a stop has drained; returns whether it was stopped.
-
-        Raises RunError if the run cannot go on.
-        """
+    def run(self) -> None:
+        """Work until every clip is finished or a stop has drained; raises RunError if the run cannot go on."""
         self._feed(ev.Tick())
         stop_said = False
         while self._end is None:
-            if self.stop_signal and not stop_said:
+            if self.stop_asked() and not stop_said:
                 stop_said = True
                 self._feed(ev.StopRequested())
             for ref in self._news():
@@ -88,7 +84,6 @@ class Loop:
             ray.kill(actor)
         if isinstance(self._end, ev.Abort):
             raise RunError("the run", self._end.reason, "mend the cause and run the same command again: it resumes")
-        return self._end.interrupted
 
     def _news(self) -> list[Any]:
         """References of small metas that have arrived; waits at most a tick."""

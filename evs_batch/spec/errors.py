@@ -6,7 +6,7 @@ EvsError
  +- OutputError     the output folder cannot be used          exit 2
  +- MediaError      a source video cannot be read             a failed row, at once
  +- EncodeError     a result cannot be written or verified    tried again, then a failed row
- +- ModelError      weights are missing or do not fit         exit 1
+ +- ModelError      a model is unknown, missing or unfit      exit 2
  +- RunError        the run could not go on                   exit 1
 """
 

@@ -39,6 +39,7 @@ OUTPUT_COLUMNS = {
 }
 
 MAX_TEXT_CHARS = 10_000
+MAX_SEED_DIGITS = 20
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
@@ -76,8 +77,8 @@ def read_row(number: int, cells: Mapping[str, Any], columns: Mapping[str, str], 
         row_id = _row_id(row_id, cells, repeat)
         clip = Clip(
             id=row_id,
-            uri=_text(cells[columns["uri"]], columns["uri"]),
-            prompt=_text(cells[columns["prompt"]], columns["prompt"]),
+            uri=_text(cells.get(columns["uri"]), columns["uri"]),
+            prompt=_text(cells.get(columns["prompt"]), columns["prompt"]),
             negative_prompt=_text(cells.get("negative_prompt") or "", "negative_prompt", empty=True),
             seed=_seed(cells.get("seed"), seed),
         )
@@ -124,7 +125,10 @@ def _text(value: Any, column: str, *, empty: bool = False) -> str:
 def _seed(value: Any, default: int) -> int:
     if value is None:
         return default
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not whole or not 0 <= value < 2**63:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < MAX_SEED_DIGITS:
+        value = int(value)  # a cell of a CSV file
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # an integer column with nulls
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise ManifestError(f"seed={value!r}", "must be a whole number from 0 to 2^63 - 1", "change it or leave it out")
-    return int(value)
+    return value

@@ -51,16 +51,26 @@ class Ledger:
 
 
 def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -> Ledger:
-    """Open or begin an output folder; raises OutputError if it belongs to another recipe, manifest or version."""
-    known = storage.read_bytes(storage.join(uri, "_run", "run.json"))
-    if known is None:
+    """Open or begin an output folder; raises OutputError if it belongs to another recipe, manifest or version.
+
+    A folder without a committed row belongs to nobody yet.
+    """
+    try:
         if any(parts(uri)):
-            raise OutputError(uri, "has an output manifest but no _run/run.json", "use a new output folder")
-        storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
-    else:
-        _refuse_difference(uri, json.loads(known), identity)
+            _refuse_difference(uri, _read_identity(uri), identity)
+        else:
+            storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
+    except (OSError, ValueError) as error:
+        raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
     outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
     return Ledger(uri, pa.schema([*fields, *outputs]))
+
+
+def _read_identity(uri: str) -> Mapping[str, Any]:
+    known = storage.read_bytes(storage.join(uri, "_run", "run.json"))
+    if known is None:
+        raise OutputError(uri, "has an output manifest but no _run/run.json", "use a new output folder")
+    return json.loads(known)
 
 
 def parts(uri: str) -> Iterator[str]:
@@ -74,16 +84,14 @@ def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
     """The committed rows of an output folder."""
     fs, _ = storage.filesystem(uri)
     for part in parts(uri):
-        with fs.open(part, "rb") as file:
-            yield from pq.read_table(file, columns=columns).to_pylist()
+        yield from _read_part(fs, part, columns).to_pylist()
 
 
 def forget_failed(uri: str, ids: set[str]) -> None:
     """Take the failed ones of these rows out of the output manifest, so that they count as not done."""
     fs, _ = storage.filesystem(uri)
     for part in parts(uri):
-        with fs.open(part, "rb") as file:
-            table = pq.read_table(file)
+        table = _read_part(fs, part)
         rows = zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
         kept = table.filter(pa.array([status != "failed" or name not in ids for name, status in rows]))
         if len(kept) == 0:
@@ -102,6 +110,14 @@ def read_stats(uri: str) -> list[dict[str, Any]]:
     fs, path = storage.filesystem(storage.join(uri, "_run"))
     names = sorted(fs.ls(path, detail=False)) if fs.isdir(path) else []
     return [json.loads(fs.cat_file(name)) for name in names if name.rpartition("/")[2].startswith("stats")]
+
+
+def _read_part(fs: Any, part: str, columns: list[str] | None = None) -> pa.Table:
+    try:
+        with fs.open(part, "rb") as file:
+            return pq.read_table(file, columns=columns)
+    except pa.ArrowException as error:
+        raise OutputError(part, f"is damaged ({error})", "delete it: its rows will be done again") from error
 
 
 def _stats_name(shard: tuple[int, int]) -> str:

@@ -1,6 +1,8 @@
 """Input manifests: Parquet, CSV, JSONL, or a folder of Parquet files, streamed in batches of rows."""
 
+import csv
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -8,8 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from evs_batch.spec.errors import EvsError, ManifestError
@@ -17,23 +17,35 @@ from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, read_row, r
 from evs_batch.store import storage
 
 BATCH_ROWS = 1024
+csv.field_size_limit(1 << 24)
+
+Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
-def _read_parquet(file: Any) -> Iterator[pa.RecordBatch]:
-    yield from pq.ParquetFile(file).iter_batches(BATCH_ROWS)
+def _read_parquet(file: Any) -> Read:
+    parquet = pq.ParquetFile(file)
+    return parquet.schema_arrow, parquet.iter_batches(BATCH_ROWS)
 
 
-def _read_csv(file: Any) -> Iterator[pa.RecordBatch]:
-    text = pyarrow.csv.ConvertOptions(column_types={"id": pa.string()}, strings_can_be_null=True)
-    newlines = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    yield from pyarrow.csv.open_csv(file, convert_options=text, parse_options=newlines)
+def _read_csv(file: Any) -> Read:
+    """Every cell is a text, so that nothing is changed on its way; an empty one is null."""
+    rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
+    names = next(rows)
+    cells = [[cell or None for cell in row] for row in rows if row]
+    for number, row in enumerate(cells):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} cells under {len(names)} names")
+    columns = [pa.array(column, pa.string()) for column in zip(*cells, strict=True)]
+    table = pa.table(columns or [pa.array([], pa.string())] * len(names), names=names)
+    return table.schema, iter(table.to_batches(BATCH_ROWS))
 
 
-def _read_jsonl(file: Any) -> Iterator[pa.RecordBatch]:
-    yield from pyarrow.json.read_json(file).to_batches(BATCH_ROWS)
+def _read_jsonl(file: Any) -> Read:
+    table = pa.Table.from_pylist([json.loads(line) for line in io.TextIOWrapper(file, "utf-8") if line.strip()])
+    return table.schema, iter(table.to_batches(BATCH_ROWS))
 
 
-READERS: Mapping[str, Callable[[Any], Iterator[pa.RecordBatch]]] = {
+READERS: Mapping[str, Callable[[Any], Read]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
@@ -70,62 +82,21 @@ def open_manifest(uri: str, seed: int) -> Manifest:
     Raises ManifestError. Single bad rows raise nothing: they carry their error.
     """
     uri = storage.absolute(uri)
-    files = _files(uri)
     try:
-        schema = next(_batches(files[0])).schema
+        files = _files(uri)
+        schema = pa.unify_schemas([_schema(file) for file in files], promote_options="permissive")
         columns = resolve_columns(schema.names)
-        digest, seen = hashlib.blake2b(digest_size=8), {}
-        for row in _rows(files, columns, seed):
-            digest.update(json.dumps([row.id, dict(row.cells)], sort_keys=True, default=str).encode())
-            if row.id in seen:
-                raise ManifestError(
-                    f"id={row.id!r}", f"is used by row {seen[row.id]} and row {row.number}", "make ids unique"
-                )
-            seen[row.id] = row.number
-    except StopIteration:
-        raise ManifestError(uri, "has no rows", "check how it was written") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+        rows, fingerprint = _fingerprint(_rows(files, columns, seed))
+    except (OSError, ValueError, csv.Error, StopIteration, AttributeError, pa.ArrowException) as error:
         raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
-    return Manifest(
-        uri=uri, files=files, schema=schema, columns=columns, seed=seed, rows=len(seen), fingerprint=digest.hexdigest()
-    )
-
-
-def _files(uri: str) -> tuple[str, ...]:
-    fs, path = storage.filesystem(uri)
-    if fs.isdir(path):
-        found = tuple(sorted(fs.unstrip_protocol(p) for p in fs.glob(storage.join(path, "*.parquet"))))
-        if not found:
-            raise ManifestError(uri, "is a folder without Parquet files", "name a file, or a folder that has some")
-        return tuple(name.removeprefix("file://") for name in found)
-    if not fs.exists(path):
-        raise ManifestError(uri, "does not exist", "check the path")
-    return (uri,)
-
-
-def _batches(uri: str) -> Iterator[pa.RecordBatch]:
-    suffix = next((suffix for suffix in READERS if uri.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise ManifestError(uri, "is of an unknown kind", f"use one of {', '.join(READERS)}")
-    fs, path = storage.filesystem(uri)
-    with fs.open(path, "rb") as file:
-        yield from (batch for batch in READERS[suffix](file) if batch.num_rows)
-
-
-def _rows(files: tuple[str, ...], columns: Mapping[str, str], seed: int) -> Iterator[Row]:
-    number, repeats = 0, Counter()
-    for file in files:
-        for batch in _batches(file):
-            for cells in batch.to_pylist():
-                key = default_id(cells) if cells.get("id") is None else None
-                yield read_row(number, cells, columns, seed, repeats[key] if key else 0)
-                repeats.update([key] if key else [])
-                number += 1
+    if not rows:
+        raise ManifestError(uri, "has no rows", "check how it was written")
+    return Manifest(uri=uri, files=files, schema=schema, columns=columns, seed=seed, rows=rows, fingerprint=fingerprint)
 
 
 def passed_through(schema: pa.Schema) -> list[pa.Field]:
     """The columns of an input manifest that go to the output untouched."""
-    return [field for field in schema if field.name not in OUTPUT_COLUMNS]
+    return [field.with_nullable(True) for field in schema if field.name not in OUTPUT_COLUMNS]
 
 
 def problems(manifest: Manifest) -> Iterator[tuple[int, EvsError]]:
@@ -133,3 +104,58 @@ def problems(manifest: Manifest) -> Iterator[tuple[int, EvsError]]:
     for row in manifest:
         if row.error:
             yield row.number, row.error
+
+
+def _files(uri: str) -> tuple[str, ...]:
+    fs, path = storage.filesystem(uri)
+    if fs.isdir(path):
+        found = sorted(name for name in fs.ls(path, detail=False) if name.endswith(".parquet"))
+        if not found:
+            raise ManifestError(uri, "is a folder without Parquet files", "name a file, or a folder that has some")
+        return tuple(fs.unstrip_protocol(name).removeprefix("file://") for name in found)
+    if not fs.exists(path):
+        raise ManifestError(uri, "does not exist", "check the path")
+    return (uri,)
+
+
+def _read(uri: str, file: Any) -> Read:
+    suffix = next((suffix for suffix in READERS if uri.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise ManifestError(uri, "is of an unknown kind", f"use one of {', '.join(READERS)}")
+    return READERS[suffix](file)
+
+
+def _schema(uri: str) -> pa.Schema:
+    fs, path = storage.filesystem(uri)
+    with fs.open(path, "rb") as file:
+        schema = _read(uri, file)[0]
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise ManifestError(uri, f"has several columns called '{twice[0]}'", "rename all but one")
+    return schema
+
+
+def _rows(files: tuple[str, ...], columns: Mapping[str, str], seed: int) -> Iterator[Row]:
+    number, repeats = 0, Counter()
+    for uri in files:
+        fs, path = storage.filesystem(uri)
+        with fs.open(path, "rb") as file:
+            for batch in _read(uri, file)[1]:
+                for cells in batch.to_pylist():
+                    key = default_id(cells) if cells.get("id") is None else None
+                    yield read_row(number, cells, columns, seed, repeats[key] if key else 0)
+                    repeats.update([key] if key else [])
+                    number += 1
+
+
+def _fingerprint(rows: Iterator[Row]) -> tuple[int, str]:
+    """How many rows there are, and a hash of them all; raises ManifestError if an id is used twice."""
+    digest, seen = hashlib.blake2b(digest_size=8), {}
+    for row in rows:
+        digest.update(json.dumps([row.id, dict(row.cells)], sort_keys=True, default=str).encode())
+        if row.id in seen:
+            raise ManifestError(
+                f"id={row.id!r}", f"is used by row {seen[row.id]} and row {row.number}", "make ids unique"
+            )
+        seen[row.id] = row.number
+    return len(seen), digest.hexdigest()

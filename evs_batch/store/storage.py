@@ -1,7 +1,10 @@
 """Files on any fsspec URI: open for reading, publish whole."""
 
+import contextlib
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,33 +55,36 @@ def open_input(uri: str) -> BinaryIO:
 def publish(local: Path, uri: str) -> None:
     """Put a finished local file at `uri`, where it appears whole or not at all."""
     fs, path = filesystem(uri)
-    if not isinstance(fs, LocalFileSystem):
+    if isinstance(fs, LocalFileSystem):
+        with _whole(Path(path)) as file, local.open("rb") as source:
+            shutil.copyfileobj(source, file)
+    else:
         fs.put_file(str(local), path)
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary folder may be on another disk, where no rename is possible.
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        fs.put_file(str(local), str(partial))
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
     fs, path = filesystem(uri)
     if isinstance(fs, LocalFileSystem):
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-        partial.write_bytes(data)
-        partial.replace(target)
+        with _whole(Path(path)) as file:
+            file.write(data)
     else:
         fs.pipe_file(path, data)
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[BinaryIO]:
+    """A new file beside the target, which takes its place when it is complete and on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_bytes(uri: str) -> bytes | None:

@@ -44,6 +44,11 @@ def test_validation_names_every_bad_row(make_manifest):
         (["run", "nowhere.parquet", "-r", "demo", "-o", "o"], "does not exist"),
         (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "t2i.x=1"], "recipe key 't2i.x'"),
         (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--shard", "3/2"], "--shard 3/2"),
+        (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--shard", "1/2", "--retry-failed"], "one driver"),
+        (
+            ["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "t2v.model=tinny"],
+            "did you mean 'tiny'?",
+        ),
         (["status", "nowhere"], "holds no run"),
         (["recipes", "show", "x"], "known: demo, identity"),
     ],

@@ -97,6 +97,42 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     assert len([name for name in names if name.startswith("t2i")]) == 2, "a fresh worker took over"
 
 
+def test_a_killed_driver_loses_and_doubles_nothing(tmp_path: Path, head: Head, evs_batch, make_video, make_manifest):
+    make_video("a.mp4", frames=40, height=180, width=320)
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(12)])
+    output = tmp_path / "out"
+    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
+    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
+    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    process.kill()
+    process.wait(30)
+    evs_batch(*command[:-2])
+    rows = output_rows(output)
+    assert Counter(row["id"] for row in rows) == Counter(f"clip{n}" for n in range(12))
+    assert len({row["output_sha256"] for row in rows}) == 1, "equal sources give equal files, killed or not"
+
+
+def test_shards_divide_a_manifest_and_share_a_folder(tmp_path: Path, evs_batch, make_video, make_manifest):
+    make_video("a.mp4")
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(5)])
+    command = ("run", manifest, "--recipe", "identity", "--output", tmp_path / "out")
+    evs_batch(*command, "--shard", "2/2")
+    assert sorted(row["id"] for row in output_rows(tmp_path / "out")) == ["clip1", "clip3"]
+    evs_batch(*command, "--shard", "1/2")
+    assert sorted(row["id"] for row in output_rows(tmp_path / "out")) == [f"clip{n}" for n in range(5)]
+    assert "5 of 5 rows committed" in evs_batch("status", tmp_path / "out").stdout
+
+
+def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, evs_batch):
+    demo = ROOT / "manifests" / "demo.parquet"
+    done = evs_batch(
+        "run", demo, "--recipe", "demo", "--set", "t2v.steps=61", "--output", tmp_path / "out", "--limit", "1", code=1
+    )
+    assert "t2v workers cannot start" in done.stderr
+    assert "steps=61: this schedule cannot be divided so; choose a divisor of 1000" in done.stderr
+    assert not output_rows(tmp_path / "out")
+
+
 def _wait_until(condition: Callable[[], bool], limit_s: float = 120) -> None:
     deadline_s = time.monotonic() + limit_s
     while not condition():

@@ -26,7 +26,11 @@ def test_rows_are_there_after_a_flush_with_all_columns(tmp_path: Path):
 
 
 def test_the_same_run_may_go_on_and_another_is_refused_with_a_diff(tmp_path: Path):
-    ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    other = ledger.open_ledger(str(tmp_path), {"recipe": "mistaken"}, FIELDS)
+    book = ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    assert book.schema == other.schema, "nothing was committed, so nothing binds"
+    book.commit({"id": "a", "status": "success"})
+    book.flush(force=True)
     ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
     changed = {**IDENTITY, "recipe": {"seed": 23, "t2i": {"strength": 0.3}}}
     with pytest.raises(OutputError, match=r"recipe.t2i.strength: 0.4 -> 0.3"):
@@ -42,3 +46,17 @@ def test_failed_rows_can_be_taken_back(tmp_path: Path):
     ledger.forget_failed(str(tmp_path), {"b", "c"})
     left = [(row["id"], row["status"]) for row in ledger.committed(str(tmp_path), ["id", "status"])]
     assert left == [("a", "success"), ("d", "failed")]
+
+
+def test_a_folder_that_cannot_be_used_is_refused_by_name(tmp_path: Path):
+    (tmp_path / "file").write_text("I am a file")
+    with pytest.raises(OutputError, match="cannot be used"):
+        ledger.open_ledger(str(tmp_path / "file"), IDENTITY, FIELDS)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path):
+    ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
+    (tmp_path / "manifest").mkdir()
+    (tmp_path / "manifest" / "part-1.parquet").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"part-1.parquet: is damaged"):
+        list(ledger.committed(str(tmp_path), ["id"]))

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from evs_batch.spec.errors import ManifestError
@@ -72,3 +73,40 @@ def test_a_manifest_that_cannot_be_used_is_refused_whole(name: str, content: byt
 def test_a_folder_without_parquet_is_refused(tmp_path: Path):
     with pytest.raises(ManifestError, match="without Parquet files"):
         open_manifest(str(tmp_path), seed=1)
+
+
+def test_csv_cells_are_passed_as_they_stand(tmp_path: Path):
+    (tmp_path / "v.csv").write_text("uri,prompt,seed,code,country\n001,1984,7,00123,NA\nb,null,,x,\n")
+    first, second = open_manifest(str(tmp_path / "v.csv"), seed=1)
+    assert (first.clip.prompt, first.clip.seed, first.cells["code"], first.cells["country"]) == (
+        "1984",
+        7,
+        "00123",
+        "NA",
+    )
+    assert (first.clip.uri, second.clip.prompt, second.clip.seed) == (f"{tmp_path}/001", "null", 1)
+    assert second.cells["country"] is None
+
+
+def test_parts_of_a_folder_may_differ_and_the_output_has_all_columns(tmp_path: Path, make_manifest):
+    make_manifest([{"uri": "a", "prompt": "p", "note": None}], "0.parquet")
+    make_manifest([{"uri": "b", "prompt": "p", "note": "text", "score": 0.5}], "1.parquet")
+    pq.write_table(pq.read_table(tmp_path / "0.parquet").slice(0, 0), tmp_path / "_empty.parquet")
+    make_manifest([{"uri": "c", "note": "no prompt"}], "2.parquet")
+    manifest = open_manifest(str(tmp_path), seed=1)
+    assert manifest.schema.names == ["uri", "prompt", "note", "score"]
+    assert str(manifest.schema.field("note").type) == "string"
+    assert [row.error is None for row in manifest] == [True, True, False]
+
+
+def test_parts_that_cannot_be_united_are_refused(tmp_path: Path, make_manifest):
+    make_manifest([{"uri": "a", "prompt": "p", "note": 1}], "0.parquet")
+    make_manifest([{"uri": "b", "prompt": "p", "note": "text"}], "1.parquet")
+    with pytest.raises(ManifestError, match="note"):
+        open_manifest(str(tmp_path), seed=1)
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path):
+    (tmp_path / "v.csv").write_text("uri,prompt,prompt\na,b,c\n")
+    with pytest.raises(ManifestError, match="several columns called 'prompt'"):
+        open_manifest(str(tmp_path / "v.csv"), seed=1)
