@@ -18,6 +18,8 @@ from evs_batch.spec.recipe import Output
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
 _MPEG_RANGE = int(ColorRange.MPEG)
 PRESET = "medium"
+# With AVX-512, x264's macroblock tree gives other bytes at every run, and other ones than with AVX2.
+REPRODUCIBLE = "mbtree=0"
 
 
 def encode(
@@ -72,7 +74,7 @@ def _video_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: 
     video = out.add_stream("libx264", rate=facts.rate)
     video.width, video.height = width, height
     video.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
-    video.options = {"crf": str(options.quality), "preset": PRESET}
+    video.options = {"crf": str(options.quality), "preset": PRESET, "x264-params": REPRODUCIBLE}
     video.time_base = video.codec_context.time_base = facts.time_base
     video.codec_context.sample_aspect_ratio = facts.aspect
     video.codec_context.thread_count = ENCODER_THREADS

@@ -74,6 +74,13 @@ def test_a_variable_frame_rate_stays_variable(tmp_path: Path):
     assert tuple(stamp * found.time_base * 1000 for stamp in found.pts) == pts
 
 
+def test_equal_frames_give_equal_bytes(tmp_path: Path):
+    frames, facts = stripes(40, 176, 320), constant_rate(40, 176, 320, Fraction(25))
+    for attempt in range(5):
+        encode(tmp_path / f"{attempt}.mp4", frames, facts, Output(quality=8))
+    assert len({(tmp_path / f"{attempt}.mp4").read_bytes() for attempt in range(5)}) == 1
+
+
 def test_odd_sizes_are_kept(tmp_path: Path):
     encode(tmp_path / "odd.mp4", stripes(4, 33, 47), constant_rate(4, 33, 47, Fraction(25)), Output())
     with (tmp_path / "odd.mp4").open("rb") as file:
