@@ -28,12 +28,12 @@ def run(
     from evs_batch.spec.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    options = driver.Options(
-        limit=limit, shard=driver.parse_shard(shard), address=address,
-        t2i_workers=t2i_workers, t2v_workers=t2v_workers, retry_failed=retry_failed,
-    )  # fmt: skip
+    options = {
+        "limit": limit, "shard": driver.parse_shard(shard), "address": address,
+        "t2i_workers": t2i_workers, "t2v_workers": t2v_workers, "retry_failed": retry_failed,
+    }  # fmt: skip
     with display.view(plain=plain) as watch:
-        summary = driver.run(manifest, loaded, output, options, watch)
+        summary = driver.run(manifest, loaded, output, watch=watch, **options)
     display.print_summary(summary)
     if summary.signal:
         sys.exit(128 + summary.signal)

@@ -11,7 +11,7 @@ from evs_batch.cli import bench, job, recipes
 from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
-EXIT_RUN, EXIT_USAGE = 1, 2
+EXIT_RUN, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="evs-batch",
@@ -56,6 +56,8 @@ def main() -> None:
     """Run a command; every EvsError becomes one clear message and an exit code."""
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except EvsError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             Text(f"error ({error.code}): ", "bold red"), Text(str(error)), sep=""

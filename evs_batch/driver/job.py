@@ -13,6 +13,7 @@ from evs_batch.models import zoo
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
+from evs_batch.spec.errors import ManifestError, OutputError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
 from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.version import VERSION
@@ -27,18 +28,23 @@ def run(
     manifest: str | Path,
     recipe: Recipe | str | Path,
     output: str | Path,
-    options: Options = Options(),
+    *,
     watch: Callable[[Progress], None] = lambda _: None,
+    **options: Any,
 ) -> Summary:
-    """Enhance every video of a manifest; run again to resume. `watch` is called about ten times a second.
+    """Enhance every video of a manifest; run again to resume. `options` are those of `Options`.
 
-    Raises RecipeError, ManifestError and OutputError before anything is started, RunError when it cannot go on.
+    `watch` is called about ten times a second. Raises RecipeError, ModelError, ManifestError and OutputError before
+    anything is started, RunError when it cannot go on.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     _check_models(recipe)
     source = reading.open_manifest(str(manifest), recipe.seed)
-    with StopSignals() as signals:
-        return Job(recipe, source, storage.absolute(str(output)), options, watch, signals).run()
+    chosen, folder = Options(**options), storage.absolute(str(output))
+    if not str(output).strip():
+        raise OutputError("an empty output", "must name a folder", "for example --output out/videos")
+    with StopSignals() as signals, ledger.exclusive(folder, chosen.shard):
+        return Job(recipe, source, folder, chosen, watch, signals).run()
 
 
 class Job:
@@ -62,7 +68,9 @@ class Job:
         self._rows: dict[str, Row] = {}
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
+        self.progress.manifest_rows = source.rows
         self._last_stats_s = 0.0
+        ledger.write_stats(output, options.shard, self.progress.as_dict())
 
     def run(self) -> Summary:
         """Do what is not committed yet; starts Ray only if there is something to do."""
@@ -99,11 +107,20 @@ class Job:
             if row.id in done:
                 self.progress.skipped += 1
                 self._count(done[row.id]["status"], done[row.id]["error_type"])
-            elif row.clip is None:
-                self._commit(row, _failed_row(type(row.error).__name__, "manifest", str(row.error), 1))
-            else:
+            elif error := row.error or self._overwrites(row):
+                self._commit(row, _failed_row(type(error).__name__, "manifest", str(error), 1))
+            elif row.clip:
                 self._rows[row.id] = row
                 yield row.clip
+
+    def _overwrites(self, row: Row) -> ManifestError | None:
+        """Nobody's source is replaced by its result."""
+        if row.clip is None or not storage.same(row.clip.uri, self._output_uri(row.id)):
+            return None
+        return ManifestError(row.clip.uri, "is where the result would go", "use another output folder")
+
+    def _output_uri(self, clip: str) -> str:
+        return storage.join(self._output, "videos", f"{clip}.mp4")
 
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
@@ -125,7 +142,7 @@ class Job:
             recipe=self._recipe,
             policy=policy,
             placement=placement,
-            output_uri=lambda clip: storage.join(self._output, "videos", f"{clip}.mp4"),
+            output_uri=self._output_uri,
             clips=clips,
             finished=self._finish,
             on_tick=self._tick,

@@ -50,6 +50,7 @@ class Progress:
     """A run as others see it: on the terminal, in `status`, in its stats."""
 
     rows: int
+    manifest_rows: int = 0
     started_s: float = field(default_factory=time.time)
     done: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
@@ -65,6 +66,7 @@ class Progress:
         return {
             "state": self.state,
             "rows": self.rows,
+            "manifest_rows": self.manifest_rows,
             "success": self.done["success"],
             "failed": self.done["failed"],
             "skipped": self.skipped,

@@ -1,5 +1,6 @@
 """What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -59,7 +60,7 @@ def open_video(file: BinaryIO) -> Any:
     """Open a container for reading with network and playlists off; raises MediaError."""
     try:
         return av.open(file, options=dict(_DEMUX), metadata_errors="replace")
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(
             "the file", f"is not a video that can be opened ({_reason(error)})", "check it with a player"
         ) from error
@@ -134,10 +135,21 @@ def _rotation(container: Any, stream: Any) -> int:
         frame = next(container.decode(stream), None)
     except av.FFmpegError:
         return 0  # decoding will say what is wrong
+    if frame and _mirrored(frame):
+        raise MediaError("a mirroring display matrix", "is not supported", "mirror the pixels instead")
     rotation = (frame.rotation if frame else 0) % 360
     if rotation % 90:
         raise MediaError(f"a rotation of {rotation} degrees", "must be a right angle", "rotate the pixels instead")
     return rotation
+
+
+def _mirrored(frame: Any) -> bool:
+    """Whether the display matrix (nine 16.16 fixed-point numbers) turns left into right."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = struct.unpack("<5i", bytes(data)[:20])
+            return a * d - b * c < 0
+    return False
 
 
 def _check_audio(container: Any) -> None:

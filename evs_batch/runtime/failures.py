@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ray import exceptions as rex
 
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.spec.errors import MediaError
+from evs_batch.spec.errors import MediaError, printable
 
 MAX_MESSAGE_CHARS = 1000
 DATA_ERRORS = (rex.ObjectLostError, rex.ObjectStoreFullError, rex.OutOfDiskError)
@@ -43,4 +43,4 @@ def _of_exception(error: BaseException) -> Cause:
 
 def _short(error: BaseException) -> str:
     """The end of a message: tracebacks end with their cause."""
-    return str(error).strip()[-MAX_MESSAGE_CHARS:]
+    return printable(str(error).strip()[-MAX_MESSAGE_CHARS:])

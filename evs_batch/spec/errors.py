@@ -13,6 +13,8 @@ EvsError
 import difflib
 from collections.abc import Iterable
 
+MAX_SHOWN_CHARS = 1000
+
 
 class EvsError(Exception):
     """An error with the offending value, the rule that it breaks and the way out."""
@@ -21,7 +23,7 @@ class EvsError(Exception):
 
     def __init__(self, value: str, rule: str, fix: str) -> None:
         super().__init__(value, rule, fix)
-        self.value, self.rule, self.fix = value, rule, fix
+        self.value, self.rule, self.fix = printable(value), printable(rule), fix
 
     def __str__(self) -> str:
         return f"{self.value}: {self.rule}; {self.fix}"
@@ -53,6 +55,12 @@ class ModelError(EvsError):
 
 class RunError(EvsError):
     code = "run"
+
+
+def printable(text: str) -> str:
+    """A text from outside, safe for a terminal and a log: no control characters, and not endless."""
+    cut = text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS // 2]} … {text[-MAX_SHOWN_CHARS // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     batch_frames: int = Field(default=64, ge=1, description="frames of one call, of several clips")
     frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
     max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
-    memory_gb: float = Field(default=4.0, gt=0, description="pixels and latents in flight")
+    memory_gb: float = Field(default=4.0, gt=0, le=1e6, description="pixels and latents in flight")
     max_attempts: int = Field(default=3, ge=1, description="tries of one clip before it fails")
     stall_s: float = Field(default=1800.0, gt=0, description="a run without progress for so long is ended")
 
@@ -162,10 +163,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError for an unknown recipe, key or value.
     """
-    path = PIPELINES / f"{name}.toml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
+    path = PIPELINES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
+    if not os.path.isfile(path):
         raise RecipeError(
             f"recipe '{name}'", "neither a ready recipe nor a TOML file", nearest(str(name), recipe_names())
         )
@@ -188,7 +187,7 @@ def parse_recipe(tree: Mapping[str, Any]) -> Recipe:
 
 def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals:
+    if not equals or "\n" in override:
         raise RecipeError(f"--set {override}", "must be key=value", "for example --set t2i.strength=0.3")
     try:
         value = tomllib.loads(f"value = {text}")["value"]

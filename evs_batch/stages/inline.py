@@ -14,6 +14,8 @@ from evs_batch.spec.work import Artifact, Clip, Role, model_stages
 from evs_batch.stages.item import Arrays, Item, StageRunner
 from evs_batch.stages.worker import load_runner
 
+RANK, RGB = 4, 3
+
 
 def enhance(
     frames: np.ndarray,
@@ -27,11 +29,17 @@ def enhance(
     """Enhance one clip in memory: (F, H, W, 3) uint8 in, (F, H', W', 3) uint8 out.
 
     `clip_id` belongs to the noise: equal ids, seeds, prompts, frames and recipes give what a job gives.
+    Raises ValueError for frames of another kind.
     """
+    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != RANK or frames.shape[3] != RGB:
+        kind = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise ValueError(f"frames are {kind}: must be a uint8 array (F, H, W, 3); convert them")
+    if 0 in frames.shape:
+        raise ValueError(f"frames {frames.shape}: must not be empty")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     seed = recipe.seed if seed is None else seed
     clip = Clip(id=clip_id, uri="", prompt=prompt, negative_prompt=negative_prompt, seed=seed)
-    return enhance_batch([frames], [clip], recipe)[0]
+    return enhance_batch([np.ascontiguousarray(frames)], [clip], recipe)[0]
 
 
 def enhance_batch(videos: Sequence[np.ndarray], clips: Sequence[Clip], recipe: Recipe) -> list[np.ndarray]:

@@ -6,7 +6,10 @@ _run/run.json        recipe, manifest and version that the folder belongs to
 _run/stats.json      progress and, at the end, figures and timeline
 """
 
+import contextlib
+import fcntl
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -16,8 +19,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
-from evs_batch.spec.errors import OutputError
+from evs_batch.spec.errors import ManifestError, OutputError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.store import storage
 
@@ -60,10 +64,35 @@ def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -
             _refuse_difference(uri, _read_identity(uri), identity)
         else:
             storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
     outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
-    return Ledger(uri, pa.schema([*fields, *outputs]))
+    schema = pa.schema([*fields, *outputs])
+    try:
+        _parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
+    except (pa.ArrowException, NotImplementedError) as error:
+        raise ManifestError("a column", f"cannot be passed through ({error})", "leave it out") from error
+    return Ledger(uri, schema)
+
+
+@contextlib.contextmanager
+def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
+    """Keep other drivers of this machine off the same rows; the lock ends with the process, however it ends.
+
+    Object stores have no locks: there it is up to the user.
+    """
+    with contextlib.ExitStack() as stack:
+        fs, path = storage.filesystem(uri)
+        if isinstance(fs, LocalFileSystem):
+            try:
+                os.makedirs(os.path.join(path, "_run"), exist_ok=True)
+                file = stack.enter_context(open(os.path.join(path, "_run", f".lock-{shard[0]}-of-{shard[1]}"), "w"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(uri, "is in use by another driver", "wait for it or stop it") from None
+            except OSError as error:
+                raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
+        yield
 
 
 def _read_identity(uri: str) -> Mapping[str, Any]:

@@ -13,10 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evs_batch.spec.errors import EvsError, ManifestError
-from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, read_row, resolve_columns
+from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
 from evs_batch.store import storage
 
 BATCH_ROWS = 1024
+UNREADABLE = (
+    OSError, ValueError, TypeError, AttributeError, OverflowError, ImportError, NotImplementedError, StopIteration,
+    csv.Error, pa.ArrowException,
+)  # fmt: skip
 csv.field_size_limit(1 << 24)
 
 Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]
@@ -41,7 +45,9 @@ def _read_csv(file: Any) -> Read:
 
 
 def _read_jsonl(file: Any) -> Read:
-    table = pa.Table.from_pylist([json.loads(line) for line in io.TextIOWrapper(file, "utf-8") if line.strip()])
+    rows = [json.loads(line) for line in io.TextIOWrapper(file, "utf-8-sig") if line.strip()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     return table.schema, iter(table.to_batches(BATCH_ROWS))
 
 
@@ -87,7 +93,7 @@ def open_manifest(uri: str, seed: int) -> Manifest:
         schema = pa.unify_schemas([_schema(file) for file in files], promote_options="permissive")
         columns = resolve_columns(schema.names)
         rows, fingerprint = _fingerprint(_rows(files, columns, seed))
-    except (OSError, ValueError, csv.Error, StopIteration, AttributeError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
     if not rows:
         raise ManifestError(uri, "has no rows", "check how it was written")
@@ -142,7 +148,8 @@ def _rows(files: tuple[str, ...], columns: Mapping[str, str], seed: int) -> Iter
         with fs.open(path, "rb") as file:
             for batch in _read(uri, file)[1]:
                 for cells in batch.to_pylist():
-                    key = default_id(cells) if cells.get("id") is None else None
+                    given = cells.get("id")
+                    key = None if given is not None and is_safe_id(str(given)) else default_id(cells)
                     yield read_row(number, cells, columns, seed, repeats[key] if key else 0)
                     repeats.update([key] if key else [])
                     number += 1

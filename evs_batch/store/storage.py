@@ -36,6 +36,14 @@ def absolute(uri: str) -> str:
     return uri if "://" in uri or "::" in uri else str(Path(uri).absolute())
 
 
+def same(a: str, b: str) -> bool:
+    """Whether two URIs name the same file."""
+    (fs_a, path_a), (fs_b, path_b) = filesystem(a), filesystem(b)
+    if isinstance(fs_a, LocalFileSystem) and isinstance(fs_b, LocalFileSystem):
+        return os.path.realpath(path_a) == os.path.realpath(path_b)
+    return (type(fs_a), path_a) == (type(fs_b), path_b)
+
+
 def parent(uri: str) -> str:
     """The folder of a file."""
     return uri.rstrip("/").rpartition("/")[0]
@@ -45,9 +53,10 @@ def open_input(uri: str) -> BinaryIO:
     """Open a source file; raises MediaError with the reason."""
     try:
         fs, path = filesystem(uri)
-        if fs.isdir(path):
-            raise MediaError(uri, "is a folder", "name a video file")
-        return fs.open(path, "rb")
+        if isinstance(fs, LocalFileSystem) and os.path.exists(path) and not os.path.isfile(path):
+            raise MediaError(uri, "is a folder or a device", "name a video file")
+        opened: Any = fs.open(path, "rb")
+        return opened
     except (OSError, ValueError, ImportError) as error:
         raise MediaError(uri, f"cannot be opened ({error})", "check the path and your rights") from error
 

@@ -123,6 +123,16 @@ def test_shards_divide_a_manifest_and_share_a_folder(tmp_path: Path, evs_batch, 
     assert "5 of 5 rows committed" in evs_batch("status", tmp_path / "out").stdout
 
 
+def test_no_source_is_overwritten_by_its_result(tmp_path: Path, evs_batch, make_video, make_manifest):
+    (tmp_path / "videos").mkdir()
+    source = make_video("videos/a.mp4")
+    before = source.read_bytes()
+    manifest = make_manifest([{"id": "a", "uri": "videos/a.mp4", "prompt": "x"}])
+    evs_batch("run", manifest, "--recipe", "identity", "--output", tmp_path, code=3)
+    assert source.read_bytes() == before
+    assert "is where the result would go" in output_rows(tmp_path)[0]["error_message"]
+
+
 def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, evs_batch):
     demo = ROOT / "manifests" / "demo.parquet"
     done = evs_batch(

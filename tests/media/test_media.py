@@ -19,6 +19,7 @@ from evs_batch.media.probe import VideoFacts, probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
+from evs_batch.store import storage
 from tests.conftest import stripes
 
 
@@ -132,6 +133,18 @@ def test_a_rotated_video_comes_out_upright(film: Path, tmp_path: Path):
     ).stdout  # fmt: skip
     upright = np.frombuffer(raw, np.uint8).reshape(130, 98, 3)
     assert np.abs(frames[0].astype(int) - upright).mean() < 3, "as ffmpeg itself turns it"
+
+
+def test_a_mirrored_video_is_refused_by_name(film: Path, tmp_path: Path):
+    ffmpeg("-display_hflip", "-i", str(film), "-c", "copy", str(tmp_path / "selfie.mp4"))
+    with (tmp_path / "selfie.mp4").open("rb") as file, pytest.raises(MediaError, match="mirroring"):
+        probe(file)
+
+
+def test_an_empty_file_is_no_video(tmp_path: Path):
+    (tmp_path / "empty.mp4").touch()
+    with storage.open_input(str(tmp_path / "empty.mp4")) as file, pytest.raises(MediaError, match="is not a video"):
+        probe(file)
 
 
 def test_a_losslessly_trimmed_video_shows_what_players_show(tmp_path: Path):

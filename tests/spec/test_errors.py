@@ -12,3 +12,9 @@ def test_an_error_has_value_rule_and_fix_and_crosses_processes():
 def test_the_nearest_name_is_offered_and_otherwise_all():
     assert nearest("demmo", ["demo", "identity"]) == "did you mean 'demo'?"
     assert nearest("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_messages_are_safe_for_terminals_and_logs():
+    error = MediaError("a\x1b[31mred\r\nforged line" + "x" * 5000, "is empty", "replace it")
+    assert error.value.startswith("a\\x1b[31mred\\r\\nforged line")
+    assert len(error.value) < 1100

@@ -14,6 +14,7 @@ from evs_batch.media.encode import constant_rate
 from evs_batch.models import zoo
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.spec.work import Clip, model_stages
+from evs_batch.stages.inline import enhance
 from evs_batch.stages.item import Item
 from evs_batch.stages.t2i import T2IRunner
 from evs_batch.stages.t2v import T2VRunner
@@ -127,3 +128,18 @@ def test_the_chain_runs_on_a_gpu(videos: dict[str, np.ndarray]):
     recipe = parse_recipe(PATHS[1])
     for made, on_cpu in zip(chain(recipe, videos, "cuda"), chain(recipe, videos), strict=True):
         assert np.allclose(made, on_cpu, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [np.zeros((2, 8, 8, 3), np.float32), np.zeros((2, 8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.uint8), [1],
+     np.zeros((0, 8, 8, 3), np.uint8)],
+)  # fmt: skip
+def test_frames_of_another_kind_are_refused_by_name(frames: Any):
+    with pytest.raises(ValueError, match="frames"):
+        enhance(frames, "a cat", "identity")
+
+
+def test_identity_gives_frames_back_even_from_a_view():
+    frames = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)[:, ::-1]
+    assert np.array_equal(enhance(frames, "a cat", "identity"), frames)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from evs_batch.spec.errors import OutputError
+from evs_batch.spec.errors import ManifestError, OutputError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.store import ledger
 
@@ -60,3 +60,18 @@ def test_a_damaged_part_is_named(tmp_path: Path):
     (tmp_path / "manifest" / "part-1.parquet").write_bytes(b"")
     with pytest.raises(OutputError, match=r"part-1.parquet: is damaged"):
         list(ledger.committed(str(tmp_path), ["id"]))
+
+
+def test_a_second_driver_on_the_same_rows_is_refused_until_the_first_has_ended(tmp_path: Path):
+    with ledger.exclusive(str(tmp_path), (1, 2)):
+        with pytest.raises(OutputError, match="in use by another driver"), ledger.exclusive(str(tmp_path), (1, 2)):
+            pass
+        with ledger.exclusive(str(tmp_path), (2, 2)):
+            pass
+    with ledger.exclusive(str(tmp_path), (1, 2)):
+        pass
+
+
+def test_a_column_that_parquet_cannot_hold_is_refused_before_any_work(tmp_path: Path):
+    with pytest.raises(ManifestError, match="cannot be passed through"):
+        ledger.open_ledger(str(tmp_path), IDENTITY, [pa.field("meta", pa.struct([]))])

@@ -110,3 +110,31 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path):
     (tmp_path / "v.csv").write_text("uri,prompt,prompt\na,b,c\n")
     with pytest.raises(ManifestError, match="several columns called 'prompt'"):
         open_manifest(str(tmp_path / "v.csv"), seed=1)
+
+
+def test_json_lines_may_have_different_keys(tmp_path: Path):
+    lines = [{"uri": "a", "prompt": "p"}, {"uri": "b", "prompt": "q", "id": "mine", "seed": 7, "label": "kept"}]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, second = open_manifest(str(tmp_path / "v.jsonl"), seed=1)
+    assert (second.id, second.clip.seed, second.cells["label"]) == ("mine", 7, "kept")
+
+
+def test_rows_with_unsafe_ids_are_bad_rows_and_no_more(make_manifest):
+    rows = [{"id": name, "uri": "a", "prompt": "p"} for name in ("a/b", "a/b ", "good")]
+    manifest = open_manifest(str(make_manifest(rows)), seed=1)
+    assert [number for number, _ in problems(manifest)] == [0, 1]
+    assert len({row.id for row in manifest}) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"uri": "a", "prompt": "p", "n": 1180591620717411303424}',
+        "3",
+        '{"uri": "a", "prompt": "p", "n": {}}\n{"uri": "b", "prompt": "p", "n": 1}',
+    ],
+)
+def test_lines_that_make_no_table_are_refused_by_name(line: str, tmp_path: Path):
+    (tmp_path / "v.jsonl").write_text(line)
+    with pytest.raises(ManifestError, match="cannot be read"):
+        open_manifest(str(tmp_path / "v.jsonl"), seed=1)

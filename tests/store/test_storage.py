@@ -30,7 +30,13 @@ def test_relative_paths_start_at_the_manifest(uri: str, resolved: str):
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"), [("/no/such/file.mp4", "cannot be opened"), ("/", "is a folder"), ("zzz://a", "cannot be opened")]
+    ("uri", "said"),
+    [
+        ("/no/such/file.mp4", "cannot be opened"),
+        ("/", "is a folder"),
+        ("/dev/null", "a device"),
+        ("zzz://a", "cannot be opened"),
+    ],
 )
 def test_what_cannot_be_opened_is_named(uri: str, said: str):
     with pytest.raises(MediaError, match=said):
