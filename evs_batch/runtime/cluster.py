@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, path
 
 GPU_SHARE_OF_T2V = 0.25
+KNOCK_S = 5.0
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
 
 
@@ -25,16 +27,24 @@ def connect(address: str | None) -> None:
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         if where:
+            _knock(where)
             ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
         else:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise RunError(
             f"Ray at {where or 'local'}",
             f"cannot be used ({error})",
             "check the address with `ray status`; if the cluster asks for a token, set RAY_AUTH_MODE=token "
             "(on the head's own machine, --address auto does it)",
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See at once whether anybody listens at host:port; Ray itself tries for a minute."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def resources() -> Mapping[str, float]:

@@ -5,11 +5,11 @@ from ray import exceptions as rex
 
 from evs_batch.runtime.actors import CallMeta
 from evs_batch.runtime.artifacts import Artifacts
-from evs_batch.runtime.cluster import budget_bytes, place
+from evs_batch.runtime.cluster import budget_bytes, connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.spec.errors import EncodeError, MediaError
+from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
 from evs_batch.spec.work import path
 
@@ -107,3 +107,8 @@ def test_the_time_of_a_call_is_shared_by_frames():
     assert timeline.take("a") == {"t2i": 1.0}
     assert timeline.calls[0]["start_s"] == 1.0
     assert timeline.busy_s == {"t2i-0": 4}
+
+
+def test_an_address_where_nobody_listens_is_named_at_once():
+    with pytest.raises(RunError, match=r"127.0.0.1:1: cannot be used .*refused"):
+        connect("127.0.0.1:1")
