@@ -90,7 +90,7 @@ def print_status(records: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any
     """Progress of all drivers of an output folder, and the failures by cause with an example."""
     out = Console(highlight=False, soft_wrap=True)
     counts = Counter(row["status"] for row in rows)
-    total = max(record["manifest_rows"] for record in records)
+    total = max(record.get("manifest_rows", record["rows"]) for record in records)
     states = ", ".join(sorted({record["state"] for record in records}))
     age_s = time.time() - max(record["updated_s"] for record in records)
     out.print(
