@@ -17,10 +17,7 @@ from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id,
 from evs_batch.store import storage
 
 BATCH_ROWS = 1024
-UNREADABLE = (
-    OSError, ValueError, TypeError, AttributeError, OverflowError, ImportError, NotImplementedError, StopIteration,
-    csv.Error, pa.ArrowException,
-)  # fmt: skip
+UNREADABLE = (OSError, ValueError, OverflowError, ImportError, csv.Error, pa.ArrowException)
 csv.field_size_limit(1 << 24)
 
 Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]
@@ -34,7 +31,7 @@ def _read_parquet(file: Any) -> Read:
 def _read_csv(file: Any) -> Read:
     """Every cell is a text, so that nothing is changed on its way; an empty one is null."""
     rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
-    names = next(rows)
+    names = next(rows, [])
     cells = [[cell or None for cell in row] for row in rows if row]
     for number, row in enumerate(cells):
         if len(row) != len(names):
@@ -46,6 +43,9 @@ def _read_csv(file: Any) -> Read:
 
 def _read_jsonl(file: Any) -> Read:
     rows = [json.loads(line) for line in io.TextIOWrapper(file, "utf-8-sig") if line.strip()]
+    wrong = next((number for number, row in enumerate(rows) if not isinstance(row, dict)), None)
+    if wrong is not None:
+        raise ValueError(f"row {wrong} is not a JSON object")
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     return table.schema, iter(table.to_batches(BATCH_ROWS))
