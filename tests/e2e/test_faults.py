@@ -63,12 +63,8 @@ def test_bad_rows_fail_by_name_and_the_rest_succeeds(tmp_path: Path, evs_batch, 
 def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
     number: signal.Signals, code: int, tmp_path: Path, head: Head, evs_batch: Callable, make_video, make_manifest
 ):
-    make_video("a.mp4", frames=40, height=180, width=320)
-    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(24)])
     output = tmp_path / "out"
-    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
-    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
-    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    command, process = _under_way(make_video, make_manifest, 24, output, head)
     process.send_signal(number)
     assert process.wait(120) == code
     done = [row["id"] for row in output_rows(output)]
@@ -98,12 +94,8 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
 
 
 def test_a_killed_driver_loses_and_doubles_nothing(tmp_path: Path, head: Head, evs_batch, make_video, make_manifest):
-    make_video("a.mp4", frames=40, height=180, width=320)
-    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(12)])
     output = tmp_path / "out"
-    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
-    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
-    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    command, process = _under_way(make_video, make_manifest, 12, output, head)
     process.kill()
     process.wait(30)
     evs_batch(*command[:-2])
@@ -148,3 +140,13 @@ def _wait_until(condition: Callable[[], bool], limit_s: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
         time.sleep(0.05)
+
+
+def _under_way(make_video, make_manifest, clips: int, output: Path, head: Head) -> tuple[list[str], subprocess.Popen]:
+    """A job over equal clips of which some are published; its command (address last) and its process."""
+    make_video("a.mp4", frames=40, height=180, width=320)
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(clips)])
+    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
+    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
+    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    return command, process
