@@ -43,13 +43,8 @@ def fit(
     start = _restore(checkpoint, parameters, average, optimizer)
     recent, started_s = [], time.monotonic()
     for step in range(start, schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * _cosine(step, schedule.steps)
         value = loss(torch.Generator().manual_seed(step))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        _update(optimizer, parameters, value, schedule.learning_rate * _cosine(step, schedule.steps))
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(schedule.ema, step / (step + 10)))
         recent.append(value.item())
         if (step + 1) % LOG_EVERY_STEPS == 0:
@@ -60,6 +55,15 @@ def fit(
     with torch.no_grad():
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
+
+
+def _update(optimizer: torch.optim.Optimizer, parameters: list, value: Tensor, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
 
 
 def _cosine(step: int, steps: int) -> float:
