@@ -2,6 +2,8 @@
 
 import re
 
+from evs_batch.evaluate import FREE, REFERENCE
+from evs_batch.quality.choice import SUBJECT
 from evs_batch.spec.manifest import OPTIONAL_COLUMNS, OUTPUT_COLUMNS, REQUIRED
 from tests.conftest import ROOT
 
@@ -23,3 +25,8 @@ def test_ci_and_the_readme_name_the_same_commands():
     for command in ("make check", "make test"):
         assert command in readme
         assert command in ci
+
+
+def test_the_page_of_metrics_names_every_column():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert {*REFERENCE, *FREE, SUBJECT} <= set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))

@@ -68,7 +68,7 @@ class Job:
         self._rows: dict[str, Row] = {}
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
-        self.progress.manifest_rows = source.rows
+        self.progress.manifest_rows, self.progress.manifest_folder = source.rows, source.folder
         self._last_stats_s = 0.0
         ledger.write_stats(output, options.shard, self.progress.as_dict())
 

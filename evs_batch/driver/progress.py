@@ -51,6 +51,7 @@ class Progress:
 
     rows: int
     manifest_rows: int = 0
+    manifest_folder: str = ""
     started_s: float = field(default_factory=time.time)
     done: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
@@ -67,6 +68,7 @@ class Progress:
             "state": self.state,
             "rows": self.rows,
             "manifest_rows": self.manifest_rows,
+            "manifest_folder": self.manifest_folder,
             "success": self.done["success"],
             "failed": self.done["failed"],
             "skipped": self.skipped,

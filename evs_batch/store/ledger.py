@@ -116,6 +116,19 @@ def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
         yield from _read_part(fs, part, columns).to_pylist()
 
 
+def column_names(uri: str) -> list[str]:
+    """The columns of an output manifest; none if nothing is committed."""
+    fs, _ = storage.filesystem(uri)
+    first = next(parts(uri), None)
+    return _read_part(fs, first).schema.names if first else []
+
+
+def manifest_folder(uri: str) -> str | None:
+    """Where the relative paths of a run's input manifest start; None in records that do not say it."""
+    folders = (record.get("manifest_folder") for record in read_stats(uri))
+    return next((folder for folder in folders if folder), None)
+
+
 def forget_failed(uri: str, ids: set[str]) -> None:
     """Take the failed ones of these rows out of the output manifest, so that they count as not done."""
     fs, _ = storage.filesystem(uri)

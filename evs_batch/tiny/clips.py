@@ -5,6 +5,7 @@ Everything is a pure function of a seed, so a held-out set is a range of seeds a
 
 # F frames, H/W pixels, 3 colour channels
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
+SOFT_PX = 2.0  # blur of what the motion module learns from
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 
 COLOURS = {
@@ -83,13 +85,17 @@ def scene(seed: int) -> Scene:
     )
 
 
-def render(scene: Scene, frames: int = 16) -> np.ndarray:
-    """Draw a scene: (F, 128, 128, 3) uint8, anti-aliased by averaging 2x2 samples."""
-    return np.stack([_draw(scene, f, frames) for f in range(frames)])
+def render(scene: Scene, frames: int = 16, *, scale: int = 1) -> np.ndarray:
+    """Draw a scene: (F, 128 * scale, 128 * scale, 3) uint8, anti-aliased by averaging 2x2 samples."""
+    return np.stack([draw(scene, f, frames, scale=scale) for f in range(frames)])
 
 
 def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
-    """Damage a clip as weak video models do: blur, and per frame gain, offset, colour blotches and noise."""
+    """Damage a clip as weak video models do, each frame in its own way.
+
+    Outlines wobble, texture fades in and out, brightness and colour drift, edges are soft, and there is some noise.
+    All but the noise survive an autoencoder.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> float:
@@ -99,18 +105,47 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
         return torch.randn(shape, generator=generator)
 
     x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
-    frames, _, height, width = x_F3HW.shape
-    x_F3HW = gaussian_blur(x_F3HW, uniform(1.2, 2.0))
-    x_F3HW = x_F3HW * (1 + 0.04 * normal(frames, 1, 1, 1)) + 0.04 * normal(frames, 1, 1, 1)
-    blotches = nnf.interpolate(normal(frames, 3, 8, 8), (height, width), mode="bicubic")
-    x_F3HW = x_F3HW + 0.06 * blotches + 0.02 * normal(*x_F3HW.shape)
+    frames, _, *size_px = x_F3HW.shape
+    x_F3HW = _displace(x_F3HW, 1.5 * _field(normal(frames, 2, 6, 6), size_px))
+    base = gaussian_blur(x_F3HW, 4.0)
+    x_F3HW = base + (1 + 0.25 * _field(normal(frames, 1, 4, 4), size_px)) * (x_F3HW - base)
+    x_F3HW = gaussian_blur(x_F3HW, uniform(1.0, 1.8))
+    x_F3HW = x_F3HW * (1 + 0.04 * normal(frames, 1, 1, 1)) + 0.03 * normal(frames, 3, 1, 1)
+    x_F3HW = x_F3HW + 0.06 * _field(normal(frames, 3, 6, 6), size_px) + 0.02 * normal(*x_F3HW.shape)
     return to_uint8(x_F3HW)
 
 
-def soften(clip_FHW3: np.ndarray, sigma_px: float = 1.5) -> np.ndarray:
+def soften(clip_FHW3: np.ndarray, sigma_px: float = SOFT_PX) -> np.ndarray:
     """Blur only: the lower-quality clips that the motion module is trained on."""
     x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
     return to_uint8(gaussian_blur(x_F3HW, sigma_px))
+
+
+def watercolor(frames_FHW3: np.ndarray) -> np.ndarray:
+    """Paint over frames: pale pigment in even patches, dark rims between them, the grain of one sheet of paper."""
+    x_F3HW = torch.tensor(frames_FHW3).permute(0, 3, 1, 2).float() / 255
+    patches = gaussian_blur(x_F3HW, 1.5)
+    steps = torch.cat([nnf.pad(patches.diff(dim=d), (0, d == -1, 0, d == -2)).abs() for d in (-1, -2)], 1)
+    rim = gaussian_blur(steps.amax(1, keepdim=True), 0.8)
+    paper = _field(torch.randn((1, 1, 48, 48), generator=torch.Generator().manual_seed(0)), frames_FHW3.shape[1:3])
+    pale = 1 - 0.62 * (1 - patches) * (1 + 0.07 * paper)
+    return to_uint8(pale * (1 - 2.5 * rim))
+
+
+def backward_motion(scene: Scene, frame: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the content of `frame` was in the frame before it: the known motion of a scene.
+
+    Gives source_HW2, pixel coordinates (x, y) in frame - 1, and inside_HW, which is false where the content was
+    hidden or out of the picture, or lies on an outline, where two motions meet.
+    """
+    y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX] + 0.5
+    u, v = _figure_coordinates(scene, x, y, frame, frames)
+    moved_x, moved_y = _picture_coordinates(scene, u, v, frame - 1, frames)
+    on_figure = _inside(scene.shape, u, v)
+    source = np.where(on_figure[..., None], np.stack([moved_x, moved_y], -1), np.stack([x, y], -1))
+    was_figure = _inside(scene.shape, *_figure_coordinates(scene, x, y, frame - 1, frames))
+    inside = (on_figure | ~was_figure) & np.all((source > 0.5) & (source < SIZE_PX - 0.5), axis=-1)
+    return source - 0.5, inside & ~_near_edge(on_figure) & ~_near_edge(was_figure)
 
 
 def gaussian_blur(x_NCHW: torch.Tensor, sigma_px: float) -> torch.Tensor:
@@ -123,18 +158,30 @@ def gaussian_blur(x_NCHW: torch.Tensor, sigma_px: float) -> torch.Tensor:
     return nnf.conv2d(rows, taps.transpose(2, 3), groups=x_NCHW.shape[1])
 
 
+def _field(grid_NChw: torch.Tensor, size_px: Sequence[int]) -> torch.Tensor:
+    """A smooth field over the picture from values on a coarse grid."""
+    return nnf.interpolate(grid_NChw, list(size_px), mode="bicubic", align_corners=False)
+
+
+def _displace(x_N3HW: torch.Tensor, shift_N2HW: torch.Tensor) -> torch.Tensor:
+    """Move every pixel by a field of (x, y) shifts in pixels."""
+    height, width = x_N3HW.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    at = torch.stack([x, y]) + 0.5 + shift_N2HW
+    unit = 2 * at / torch.tensor([width, height])[:, None, None] - 1
+    return nnf.grid_sample(x_N3HW, unit.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
 def to_uint8(x_N3HW: torch.Tensor) -> np.ndarray:
     """Pictures in 0..1 to (N, H, W, 3) uint8."""
     return (x_N3HW.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _draw(scene: Scene, frame: int, frames: int) -> np.ndarray:
-    samples = SIZE_PX * SUPERSAMPLE
-    y, x = (np.mgrid[0:samples, 0:samples] + 0.5) / SUPERSAMPLE
-    centre_x, centre_y = _centre(scene, frame, frames)
-    angle = scene.angle + scene.spin * frame
-    u = (np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)) / scene.radius_px
-    v = (-np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)) / scene.radius_px
+def draw(scene: Scene, frame: int, frames: int, *, scale: int = 1) -> np.ndarray:
+    """One frame of a clip of `frames`: (128 * scale, 128 * scale, 3) uint8."""
+    samples, side = SIZE_PX * SUPERSAMPLE * scale, SIZE_PX * scale
+    y, x = (np.mgrid[0:samples, 0:samples] + 0.5) / (SUPERSAMPLE * scale)
+    u, v = _figure_coordinates(scene, x, y, frame, frames)
     light = np.cos(scene.light) * (x / SIZE_PX - 0.5) + np.sin(scene.light) * (y / SIZE_PX - 0.5)
 
     dx, dy = scene.offset_px
@@ -143,8 +190,38 @@ def _draw(scene: Scene, frame: int, frames: int) -> np.ndarray:
     figure = _paint(scene.colour, scene.texture, u * 1.5, v * 1.5, weight=0.45)
     figure = figure * (1.0 - 0.25 * (u**2 + v**2) + 0.2 * light)[..., None]
     picture = np.where(_inside(scene.shape, u, v)[..., None], figure, ground)
-    picture = picture.reshape(SIZE_PX, SUPERSAMPLE, SIZE_PX, SUPERSAMPLE, 3).mean(axis=(1, 3))
+    picture = picture.reshape(side, SUPERSAMPLE, side, SUPERSAMPLE, 3).mean(axis=(1, 3))
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _figure_coordinates(
+    scene: Scene, x: np.ndarray, y: np.ndarray, frame: int, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the picture to coordinates in which the shape stands still and has circumradius 1."""
+    centre_x, centre_y = _centre(scene, frame, frames)
+    angle = scene.angle + scene.spin * frame
+    u = (np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)) / scene.radius_px
+    v = (-np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)) / scene.radius_px
+    return u, v
+
+
+def _picture_coordinates(
+    scene: Scene, u: np.ndarray, v: np.ndarray, frame: int, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `_figure_coordinates`."""
+    centre_x, centre_y = _centre(scene, frame, frames)
+    angle = scene.angle + scene.spin * frame
+    x = centre_x + scene.radius_px * (np.cos(angle) * u - np.sin(angle) * v)
+    y = centre_y + scene.radius_px * (np.sin(angle) * u + np.cos(angle) * v)
+    return x, y
+
+
+def _near_edge(mask_HW: np.ndarray, reach_px: int = 3) -> np.ndarray:
+    """Whether a mask changes within some pixels."""
+    mask = torch.tensor(mask_HW)[None, None].float()
+    spread = nnf.max_pool2d(mask, 2 * reach_px + 1, 1, reach_px)
+    shrunk = -nnf.max_pool2d(-mask, 2 * reach_px + 1, 1, reach_px)
+    return (spread != shrunk)[0, 0].numpy()
 
 
 def _centre(scene: Scene, frame: int, frames: int) -> tuple[float, float]:
