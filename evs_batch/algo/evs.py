@@ -6,6 +6,7 @@ gives the x0 of its last executed step, and T2I resumes at the timestep after th
 
 # F frames (of all clips of a call), C latent channels, h/w latent cells
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,29 +39,33 @@ def evs(
     t2i: Model,
     t2v: Model,
     new_scheduler: Callable[[str], Scheduler],
-    noise: Callable[[str], Tensor],
+    start: Callable[[str, Tensor, Tensor], Tensor],
     z0_FChw: Tensor,
     *,
     executed_steps: int,
     switches: Sequence[int],
     t2v_steps: int,
     block_steps: int,
-    fresh_reentry: bool,
+    carry: bool,
 ) -> Tensor:
     """The whole algorithm in one place; workers run the same moves, one stage each.
 
-    `new_scheduler` makes a scheduler for "t2i" or "t2v"; `noise` draws eps_FChw by purpose.
+    `new_scheduler` makes a scheduler for "t2i" or "t2v". `start(purpose, x0, timesteps)` gives the eps_FChw that x0 is
+    noised with: fresh, or by `invert` over all timesteps down to the clean end. With `carry`, T2I comes back to the
+    noise that it left (`ddim_step`).
     """
-    x0, eps = z0_FChw, noise("t2i/0")
-    for visit in range(len(switches) + 1):
+    x0, left = z0_FChw, None
+    for visit, remaining in enumerate([executed_steps, *switches]):
         scheduler = new_scheduler("t2i")
-        bridge = refine(t2i, scheduler, x0, eps, t2i_timesteps(scheduler, executed_steps, switches, visit))
-        x0 = bridge.x0_FChw
+        times = t2i_timesteps(scheduler, executed_steps, switches, visit)
+        if len(times):
+            eps = left if left is not None and carry else start(f"t2i/{visit}", x0, tail(scheduler, remaining))
+            bridge = refine(t2i, scheduler, x0, eps, times)
+            x0, left = bridge.x0_FChw, bridge.eps_FChw
         if visit < len(switches):
             scheduler = new_scheduler("t2v")
-            block = block_timesteps(scheduler, t2v_steps, block_steps)
-            x0 = stabilise(t2v, scheduler, x0, noise(f"t2v/{visit}"), block)
-            eps = noise(f"t2i/{visit + 1}") if fresh_reentry else bridge.eps_FChw
+            eps = start(f"t2v/{visit}", x0, tail(scheduler, t2v_steps))
+            x0 = stabilise(t2v, scheduler, x0, eps, block_timesteps(scheduler, t2v_steps, block_steps))
     return x0
 
 
@@ -74,16 +79,30 @@ def stabilise(t2v: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tenso
     return denoise(t2v, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps).x0_FChw
 
 
+def invert(model: Model, scheduler: Scheduler, x0_FChw: Tensor, timesteps: Tensor) -> Tensor:
+    """DDIM inversion (Song et al. 2021): the noise that leads from clean latents to the first of `timesteps`.
+
+    One evaluation for each, upwards: a step adds the noise that the model sees at the timestep that it goes to.
+    """
+    z, signal, noise = x0_FChw, 1.0, 0.0
+    for t in timesteps.flip(0):
+        eps = model(z / math.hypot(signal, noise), t)
+        clean = (z - noise * eps) / signal
+        signal, noise = levels(scheduler, t)
+        z = signal * clean + noise * eps
+    return (z - signal * x0_FChw) / noise if noise else torch.zeros_like(x0_FChw)
+
+
 def t2i_timesteps(scheduler: Scheduler, executed_steps: int, switches: Sequence[int], visit: int) -> Tensor:
     """The timesteps of one visit to T2I: a switch says how many steps remain after its block (`stable_steps`)."""
-    grid = _last(scheduler.timesteps, executed_steps)
+    grid = tail(scheduler, executed_steps)
     cuts = [0, *(executed_steps - remaining for remaining in switches), executed_steps]
     return grid[cuts[visit] : cuts[visit + 1]]
 
 
 def block_timesteps(scheduler: Scheduler, available_steps: int, block_steps: int) -> Tensor:
     """The first `block_steps` (n_V) of the timesteps that the T2V strength gives."""
-    return _last(scheduler.timesteps, available_steps)[:block_steps]
+    return tail(scheduler, available_steps)[:block_steps]
 
 
 def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
@@ -112,6 +131,6 @@ def levels(scheduler: Scheduler, t: Tensor) -> tuple[float, float]:
     return float(scheduler.add_noise(one, zero, t[None])), float(scheduler.add_noise(zero, one, t[None]))
 
 
-def _last(timesteps: Tensor, count: int) -> Tensor:
-    """What a partial strength runs of a schedule."""
-    return timesteps[len(timesteps) - count :]
+def tail(scheduler: Scheduler, count: int) -> Tensor:
+    """The last timesteps of a schedule: what a partial strength runs."""
+    return scheduler.timesteps[len(scheduler.timesteps) - count :]

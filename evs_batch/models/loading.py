@@ -2,19 +2,23 @@
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
+from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from evs_batch.models.zoo import T2VSource
+from evs_batch.models.zoo import T2VSource, lora_file
 from evs_batch.spec.errors import ModelError
+from evs_batch.spec.recipe import Lora
 
 _VAES = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 
@@ -39,10 +43,28 @@ def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
         return tokenizer, encoder
 
 
-def load_unet(folder: Path) -> UNet2DConditionModel:
-    """The T2I noise predictor of a diffusers folder."""
+def load_unet(folder: Path, loras: Sequence[Lora] = ()) -> UNet2DConditionModel:
+    """The T2I noise predictor of a diffusers folder, with LoRAs merged into its weights."""
     with _explained(folder / "unet"):
-        return UNet2DConditionModel.from_pretrained(folder / "unet", **_SAFE)
+        unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet", **_SAFE)
+    for number, lora in enumerate(loras):
+        _merge(unet, lora, f"lora{number}")
+    return unet
+
+
+def _merge(unet: Any, lora: Lora, name: str) -> None:
+    path = lora_file(lora.path)
+    with _explained(path):
+        read: Any = StableDiffusionLoraLoaderMixin.lora_state_dict(load_file(path), unet_config=unet.config)
+        tensors, alphas = read
+        if any(key.startswith("text_encoder") for key in tensors):
+            raise ModelError(
+                str(path), "holds layers of a text encoder, which are not merged", "use a LoRA of the U-Net"
+            )
+        StableDiffusionLoraLoaderMixin.load_lora_into_unet(tensors, alphas, unet, adapter_name=name)
+    unet.set_adapters([name], [lora.weight])
+    unet.fuse_lora(adapter_names=[name])
+    unet.unload_lora()
 
 
 def load_motion_unet(source: T2VSource) -> UNetMotionModel:

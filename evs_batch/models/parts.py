@@ -17,6 +17,7 @@ from torch import Tensor
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import windowed
 from evs_batch.models.hardware import Hardware, in_chunks
+from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import ModelError
 
 CACHED_PROMPTS = 1024
@@ -100,8 +101,8 @@ class T2I:
 class T2V:
     """A noise predictor that sees windows of frames."""
 
-    def __init__(self, unet: UNetMotionModel, hardware: Hardware) -> None:
-        self._unet, self._hardware = hardware.place(unet), hardware
+    def __init__(self, unet: UNetMotionModel, hardware: Hardware, injection: Injection | None = None) -> None:
+        self._unet, self._hardware, self.injection = hardware.place(unet), hardware, injection
         self.max_window = int(unet.config["motion_max_seq_length"])
 
     def prompted(
@@ -111,7 +112,10 @@ class T2V:
 
         @torch.inference_mode()
         def predict(z_WKChw: Tensor, t: Tensor, clip_of_window: list[int]) -> Tensor:
-            def forward(z: Tensor, prompt: Tensor, negative: Tensor) -> Tensor:
+            def forward(z: Tensor, prompt: Tensor, negative: Tensor, window: Tensor) -> Tensor:
+                if self.injection:
+                    self.injection.at = float(t), int(window)
+
                 def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
                     text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
                     return self._unet(self._hardware(z_WKChw.transpose(1, 2)), t, text).sample.transpose(1, 2).float()
@@ -119,7 +123,8 @@ class T2V:
                 return guided(unet, z, prompt, negative, guidance)
 
             # One window a forward: its arithmetic does not depend on its neighbours.
-            return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_of_window], negative_NTD[clip_of_window])
+            windows = torch.arange(len(z_WKChw))
+            return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_of_window], negative_NTD[clip_of_window], windows)
 
         return windowed(predict, lengths, width, overlap)
 

@@ -58,6 +58,8 @@ T2V_MODELS: Mapping[str, T2VSource] = {
     ),
 }
 
+LORAS: Mapping[str, Path] = {}
+
 
 def t2i_source(name: str) -> T2ISource:
     """Look a T2I model up; raises ModelError with the nearest name."""
@@ -67,6 +69,14 @@ def t2i_source(name: str) -> T2ISource:
 def t2v_source(name: str) -> T2VSource:
     """Look a T2V model up; raises ModelError with the nearest name."""
     return _look_up("t2v.model", name, T2V_MODELS)
+
+
+def lora_file(name: str) -> Path:
+    """A LoRA of the zoo by its name, or a file by its path; raises ModelError if there is neither."""
+    path = LORAS.get(name, Path(name))
+    if not path.is_file():
+        raise ModelError(f"t2i.loras={name!r}", "neither in the model zoo nor a file", nearest(name, LORAS))
+    return path
 
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> Scheduler:

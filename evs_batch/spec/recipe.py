@@ -15,7 +15,22 @@ from evs_batch.spec.errors import RecipeError, nearest
 _PACKAGE = Path(__file__).parents[1]
 PIPELINES = next((p for p in (_PACKAGE / "pipelines", _PACKAGE.parent / "pipelines") if p.is_dir()), _PACKAGE)
 
-Composition = Literal["T2I+[T2V]+T2I", "T2I", "VAE", "identity"]
+Composition = Literal["T2I+[T2V]+T2I", "T2I", "T2V", "T2I+T2V", "T2V+T2I", "VAE", "identity"]
+
+
+class Lora(BaseModel, frozen=True, extra="forbid"):
+    """Low-rank weights that are merged into a T2I; a bare string is its path."""
+
+    path: str = Field(description="name in the model zoo, or a .safetensors file")
+    weight: float = Field(default=1.0, ge=-4, le=4)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+Entry = Literal["random", "ddim"]
 
 
 class T2I(BaseModel, frozen=True, extra="forbid"):
@@ -26,10 +41,11 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
     strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
     guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
     upscale: float = Field(default=1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
-    entry: Literal["random"] = Field(default="random", description="noise at the start")
-    reentry: Literal["random", "ddim_step"] = Field(
-        default="ddim_step", description="noise after a T2V block: fresh, or the one that z_t and x0 imply"
+    entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
+    reentry: Literal["random", "ddim", "ddim_step"] = Field(
+        default="ddim_step", description="noise after a T2V block: fresh, by DDIM inversion, or what z_t and x0 imply"
     )
+    loras: tuple[Lora, ...] = Field(default=(), max_length=8, description="LoRAs to merge, with their weights")
 
     @property
     def executed_steps(self) -> int:
@@ -48,7 +64,7 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
         default=(8,), max_length=25, description="T2I steps that remain after each block, in descending order"
     )
     guidance: float = Field(default=1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    entry: Literal["random"] = Field(default="random", description="noise at the start of the block")
+    entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
     window: int = Field(default=16, ge=2, le=32, description="frames that the motion module sees at once")
     overlap: int = Field(default=8, ge=0, description="frames that neighbouring windows share")
 
@@ -56,6 +72,16 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
     def available_steps(self) -> int:
         """Steps that the strength gives; the block runs the first `block_steps` of them."""
         return round(self.steps * self.strength)
+
+
+class Sfi(BaseModel, frozen=True, extra="forbid"):
+    """Selective Feature Injection (Eq. 11): T2V self-attention looks at features of the inverted video."""
+
+    enabled: bool = False
+    layers: Literal["deep", "shallow", "all"] | tuple[str, ...] = Field(
+        default="deep", description="decoder layers: of the lowest resolution, of the highest, all, or by module name"
+    )
+    gamma: float = Field(default=0.8, ge=0, le=1, description="share of the inverted query; 1 keeps most of the video")
 
 
 class Output(BaseModel, frozen=True, extra="forbid"):
@@ -85,23 +111,39 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(default=23, ge=0, lt=2**63)
     t2i: T2I = T2I()
     t2v: T2V = T2V()
+    sfi: Sfi = Sfi()
     output: Output = Output()
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
-        if self.composition in _WITH_T2I and self.t2i.executed_steps < 1:
+        if "T2I" in self.composition and self.t2i.executed_steps < 1:
             raise _too_few_steps("t2i", self.t2i.steps, self.t2i.strength)
-        if self.switches != tuple(sorted(set(self.switches), reverse=True)):
-            raise RecipeError(
-                f"t2v.switch_at={list(self.switches)}", "must be in strictly descending order", "sort it, largest first"
-            )
+        if "T2V" in self.composition:
+            self._check_t2v()
         if self.composition == "T2I+[T2V]+T2I":
             self._check_block()
         return self
 
+    def _check_t2v(self) -> None:
+        t2v = self.t2v
+        if t2v.available_steps < 1:
+            raise _too_few_steps("t2v", t2v.steps, t2v.strength)
+        if t2v.overlap >= t2v.window:
+            raise RecipeError(f"t2v.overlap={t2v.overlap}", f"must be below t2v.window={t2v.window}", "lower it")
+        if self.sfi.enabled and t2v.entry != "ddim":
+            raise RecipeError(
+                f"t2v.entry={t2v.entry!r}",
+                "must be 'ddim' with sfi.enabled: the features come from the inversion",
+                "set t2v.entry = 'ddim' or sfi.enabled = false",
+            )
+
     def _check_block(self) -> None:
         count, t2v = self.t2i.executed_steps, self.t2v
+        if self.switches != tuple(sorted(set(self.switches), reverse=True)):
+            raise RecipeError(
+                f"t2v.switch_at={list(self.switches)}", "must be in strictly descending order", "sort it, largest first"
+            )
         if not t2v.switch_at or not all(0 <= remaining < count for remaining in t2v.switch_at):
             raise RecipeError(
                 f"t2v.switch_at={list(t2v.switch_at)}",
@@ -109,16 +151,12 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
                 f"(steps={self.t2i.steps} * strength={self.t2i.strength})",
                 "lower it or raise t2i.strength",
             )
-        if t2v.available_steps < 1:
-            raise _too_few_steps("t2v", t2v.steps, t2v.strength)
         if t2v.block_steps > t2v.available_steps:
             raise RecipeError(
                 f"t2v.block_steps={t2v.block_steps}",
                 f"must be at most {t2v.available_steps} (steps={t2v.steps} * strength={t2v.strength})",
                 "lower it or raise t2v.strength",
             )
-        if t2v.overlap >= t2v.window:
-            raise RecipeError(f"t2v.overlap={t2v.overlap}", f"must be below t2v.window={t2v.window}", "lower it")
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of the result for a source of that size."""
@@ -128,8 +166,23 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def switches(self) -> tuple[int, ...]:
-        """T2I steps that remain after each T2V block; empty where the composition has no block."""
-        return self.t2v.switch_at if self.composition == "T2I+[T2V]+T2I" else ()
+        """T2I steps that remain after each visit to T2V; empty where there is none."""
+        return {
+            "T2I+[T2V]+T2I": self.t2v.switch_at,
+            "T2V+T2I": (self.t2i_steps,),
+            "T2I+T2V": (0,),
+            "T2V": (0,),
+        }.get(self.composition, ())
+
+    @property
+    def t2i_steps(self) -> int:
+        """N: T2I steps that are run; without any, the T2I worker encodes and decodes only."""
+        return self.t2i.executed_steps if "T2I" in self.composition else 0
+
+    @property
+    def t2v_steps(self) -> int:
+        """Steps of a visit to T2V: an encapsulated block stops early, any other runs all that its strength gives."""
+        return self.t2v.block_steps if self.composition == "T2I+[T2V]+T2I" else self.t2v.available_steps
 
     def identity(self) -> dict[str, Any]:
         """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""
@@ -142,9 +195,6 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
 
 _WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
-
-
-_WITH_T2I = {"T2I+[T2V]+T2I", "T2I"}
 
 
 def _too_few_steps(table: str, steps: int, strength: float) -> RecipeError:

@@ -38,11 +38,13 @@ ENCODE = Stage(name="encode", role="media", needs=("frames",))
 
 
 def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
-    """The stages between decoding and encoding: T2I, then a T2V block and T2I again for every switch."""
+    """The stages between decoding and encoding: T2I, then T2V and T2I again for every switch.
+
+    A visit without steps is there for the VAE, which lives with the T2I.
+    """
     if recipe.composition == "identity":
         return ()
     switches = recipe.switches
-    bridge: tuple[Artifact, ...] = ("x0", "eps") if recipe.t2i.reentry == "ddim_step" else ("x0",)
     stages = []
     for visit in range(len(switches) + 1):
         stages.append(
@@ -50,14 +52,20 @@ def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
                 name=f"t2i_{ascii_lowercase[visit]}",
                 role="t2i",
                 visit=visit,
-                needs=bridge if visit else ("frames",),
-                gives=bridge if visit < len(switches) else ("frames",),
+                needs=_bridge(recipe, visit - 1) if visit else ("frames",),
+                gives=_bridge(recipe, visit) if visit < len(switches) else ("frames",),
             )
         )
         if visit < len(switches):
             name = "t2v" if len(switches) == 1 else f"t2v_{ascii_lowercase[visit]}"
             stages.append(Stage(name=name, role="t2v", visit=visit, needs=("x0",), gives=("x0",)))
     return tuple(stages)
+
+
+def _bridge(recipe: Recipe, switch: int) -> tuple[Artifact, ...]:
+    """What T2I leaves at a switch: its noise too, where it comes back to use it."""
+    under_way = 0 < recipe.switches[switch] < recipe.t2i_steps
+    return ("x0", "eps") if under_way and recipe.t2i.reentry == "ddim_step" else ("x0",)
 
 
 def path(recipe: Recipe) -> tuple[Stage, ...]:

@@ -25,7 +25,8 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     hardware = pick_hardware(recipe.runtime.precision, threads)
     vae = Vae(loading.load_vae(source.folder), hardware)
     text = TextEncoder(*loading.load_text(source.folder), hardware)
-    t2i = T2I(loading.load_unet(source.folder), hardware, recipe.runtime.frames_per_forward)
+    unet = loading.load_unet(source.folder, recipe.t2i.loras)
+    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward)
     return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
 
 
@@ -43,8 +44,8 @@ class T2IRunner:
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         lengths = [item.known.frames for item in items]
         x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")
-        eps_FChw = self._joined(inputs, "eps") if "eps" in stage.needs else draw_noise(items, stage, x0_FChw)
-        bridge = self._refine(stage, items, x0_FChw, eps_FChw)
+        carried = self._joined(inputs, "eps") if "eps" in stage.needs else None
+        bridge = self._refine(stage, items, x0_FChw, carried)
         if "frames" in stage.gives:
             frames = self.vae.decode(bridge.x0_FChw).split(lengths)
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
@@ -54,17 +55,27 @@ class T2IRunner:
         }
         return [Result(arrays={name: made[name][at].numpy() for name in stage.gives}) for at in range(len(items))]
 
-    def _refine(self, stage: Stage, items: list[Item], x0_FChw: Tensor, eps_FChw: Tensor) -> evs.Bridge:
-        """Eq. 8 and 10, or no step at all for the VAE alone."""
-        recipe, lengths = self.recipe, [item.known.frames for item in items]
-        if recipe.composition == "VAE":
-            return evs.Bridge(x0_FChw, eps_FChw)
+    def _refine(self, stage: Stage, items: list[Item], x0_FChw: Tensor, carried_FChw: Tensor | None) -> evs.Bridge:
+        """Eq. 8 and 10 over the timesteps of this visit; none where only the VAE is wanted."""
+        recipe = self.recipe
+        scheduler = zoo.scheduler(self.source, recipe.t2i.steps)
+        timesteps = evs.t2i_timesteps(scheduler, recipe.t2i_steps, recipe.switches, stage.visit)
+        if len(timesteps) == 0:
+            return evs.Bridge(x0_FChw, torch.zeros_like(x0_FChw))
+        if carried_FChw is not None:
+            eps_FChw = carried_FChw
+        elif _start_mode(recipe, stage.visit) == "ddim":
+            remaining = (recipe.t2i_steps, *recipe.switches)[stage.visit]
+            tail = evs.tail(scheduler, remaining)
+            eps_FChw = evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
+        else:
+            eps_FChw = draw_noise(items, stage, x0_FChw)
+        return evs.refine(self._model(items, recipe.t2i.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+
+    def _model(self, items: list[Item], guidance: float) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])
         negative = self.text([item.clip.negative_prompt for item in items])
-        model = self.t2i.prompted(prompt, negative, recipe.t2i.guidance, lengths)
-        scheduler = zoo.scheduler(self.source, recipe.t2i.steps)
-        timesteps = evs.t2i_timesteps(scheduler, recipe.t2i.executed_steps, recipe.switches, stage.visit)
-        return evs.refine(model, scheduler, x0_FChw, eps_FChw, timesteps)
+        return self.t2i.prompted(prompt, negative, guidance, [item.known.frames for item in items])
 
     def _encode(self, inputs: list[Arrays]) -> Tensor:
         multiple = self.vae.factor_px * self.t2i.multiple
@@ -78,3 +89,9 @@ class T2IRunner:
         height, width = self.recipe.output_size(item.known.height, item.known.width)
         assert height <= frames_FHW3.shape[1], "padding only adds"
         return Result(arrays={"frames": frames_FHW3[:, :height, :width].contiguous().numpy()})
+
+
+def _start_mode(recipe: Recipe, visit: int) -> str:
+    """How a visit gets its noise: the first one with steps enters T2I, later ones come back to it."""
+    entering = visit == 0 or recipe.switches[visit - 1] == recipe.t2i_steps
+    return recipe.t2i.entry if entering else recipe.t2i.reentry

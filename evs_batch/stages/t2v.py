@@ -1,5 +1,6 @@
 """The T2V worker: the encapsulated block that makes frames agree."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from evs_batch.algo import evs
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import pick_hardware
 from evs_batch.models.parts import T2V, TextEncoder
+from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Stage
@@ -21,7 +23,8 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
     source = zoo.t2v_source(recipe.t2v.model)
     zoo.scheduler(source, recipe.t2v.steps)
     hardware = pick_hardware(recipe.runtime.precision, threads)
-    t2v = T2V(loading.load_motion_unet(source), hardware)
+    unet, sfi = loading.load_motion_unet(source), recipe.sfi
+    t2v = T2V(unet, hardware, Injection(unet, sfi.layers, sfi.gamma) if sfi.enabled else None)
     if recipe.t2v.window > t2v.max_window:
         raise RecipeError(
             f"t2v.window={recipe.t2v.window}", f"this motion module sees at most {t2v.max_window} frames", "lower it"
@@ -44,9 +47,20 @@ class T2VRunner:
         t2v, lengths = self.recipe.t2v, [item.known.frames for item in items]
         x0_FChw = torch.cat([torch.tensor(arrays["x0"]) for arrays in inputs]).to(self.device)
         scheduler = zoo.scheduler(self.source, t2v.steps)
+        timesteps = evs.block_timesteps(scheduler, t2v.available_steps, self.recipe.t2v_steps)
+        injection = self.t2v.injection
+        if t2v.entry == "ddim":
+            tail = evs.tail(scheduler, t2v.available_steps)
+            with injection.record(timesteps) if injection else nullcontext():
+                eps_FChw = evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
+        else:
+            eps_FChw = draw_noise(items, stage, x0_FChw)
+        with injection.inject() if injection else nullcontext():
+            x0_FChw = evs.stabilise(self._model(items, t2v.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+        return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
+
+    def _model(self, items: list[Item], guidance: float) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])
         negative = self.text([item.clip.negative_prompt for item in items])
-        model = self.t2v.prompted(prompt, negative, t2v.guidance, lengths, t2v.window, t2v.overlap)
-        timesteps = evs.block_timesteps(scheduler, t2v.available_steps, t2v.block_steps)
-        x0_FChw = evs.stabilise(model, scheduler, x0_FChw, draw_noise(items, stage, x0_FChw), timesteps)
-        return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
+        lengths, t2v = [item.known.frames for item in items], self.recipe.t2v
+        return self.t2v.prompted(prompt, negative, guidance, lengths, t2v.window, t2v.overlap)

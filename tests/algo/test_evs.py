@@ -83,6 +83,10 @@ def noise(purpose: str) -> torch.Tensor:
     return frame_noise(7, "clip", purpose, range(FRAMES), SHAPE)
 
 
+def fresh_noise(purpose: str, x0: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    return noise(purpose)
+
+
 def t2i(z, t):
     return torch.tanh(z) * 0.7 + math.cos(int(t) / 100)
 
@@ -96,8 +100,8 @@ def t2v(z, t):
 def test_the_algorithm_equals_the_slow_reference(switches: list[int], fresh: bool):
     z0 = torch.randn(FRAMES, *SHAPE, generator=torch.Generator().manual_seed(0))
     fast = evs.evs(
-        t2i, t2v, scheduler, noise, z0,
-        executed_steps=20, switches=switches, t2v_steps=5, block_steps=2, fresh_reentry=fresh,
+        t2i, t2v, scheduler, fresh_noise, z0,
+        executed_steps=20, switches=switches, t2v_steps=5, block_steps=2, carry=not fresh,
     )  # fmt: skip
     slow = reference(z0.double().numpy(), lambda p: noise(p).double().numpy(), switches=switches, fresh=fresh)
     assert torch.allclose(fast, torch.tensor(slow).float(), atol=1e-5, rtol=0), (fast - torch.tensor(slow)).abs().max()
@@ -105,8 +109,8 @@ def test_the_algorithm_equals_the_slow_reference(switches: list[int], fresh: boo
 
 def test_the_block_matters():
     z0 = torch.zeros(FRAMES, *SHAPE)
-    how = {"executed_steps": 20, "t2v_steps": 5, "block_steps": 2, "fresh_reentry": False}
-    late, early = (evs.evs(t2i, t2v, scheduler, noise, z0, switches=[s], **how) for s in (3, 15))
+    how = {"executed_steps": 20, "t2v_steps": 5, "block_steps": 2, "carry": True}
+    late, early = (evs.evs(t2i, t2v, scheduler, fresh_noise, z0, switches=[s], **how) for s in (3, 15))
     assert (late - early).abs().max() > 1e-2
 
 
@@ -131,13 +135,37 @@ def test_the_noise_of_the_bridge_is_the_models_own():
 
 
 def test_the_bridge_holds_under_a_scheduler_that_scales_z_in_another_way():
-    euler = EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", timestep_spacing="trailing", steps_offset=1
-    )
-    euler.set_timesteps(8)
-    times = evs.block_timesteps(euler, 3, 2)
+    times = evs.block_timesteps(euler(), 3, 2)
     assert times.tolist() == [374, 249]
     x0, eps = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE)
-    bridge = evs.refine(lambda _z, _t: eps, euler, x0, eps, times)
+    bridge = evs.refine(lambda _z, _t: eps, euler(), x0, eps, times)
     assert torch.allclose(bridge.x0_FChw, x0, atol=1e-4)
     assert torch.allclose(bridge.eps_FChw, eps, atol=1e-4)
+
+
+def euler() -> EulerDiscreteScheduler:
+    made = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", timestep_spacing="trailing", steps_offset=1
+    )
+    made.set_timesteps(8)
+    return made
+
+
+@pytest.mark.parametrize("make", [lambda: scheduler("t2i"), lambda: scheduler("t2v"), euler])
+def test_an_inversion_is_undone_by_denoising_where_the_model_sees_the_same_at_every_step(make):
+    eps, x0 = torch.randn(2, *SHAPE), torch.randn(2, *SHAPE)
+    assert torch.allclose(evs.invert(lambda _z, _t: eps, make(), x0, evs.tail(make(), 3)), eps, atol=1e-4)
+
+
+def test_an_inversion_goes_the_slow_way_up():
+    """The paper's DDIM inversion, one scalar formula at a time."""
+    x0 = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(1))
+    times = evs.tail(scheduler("t2i"), 12)
+    z, a = x0.double(), 1.0
+    for t in reversed(T2I_TIMES[-12:]):
+        eps = eps_i(z.numpy(), t)
+        clean = (z - math.sqrt(1 - a) * eps) / math.sqrt(a)
+        a = ALPHAS_I[t]
+        z = math.sqrt(a) * clean + math.sqrt(1 - a) * eps
+    made = evs.add_noise(scheduler("t2i"), x0, evs.invert(t2i, scheduler("t2i"), x0, times), times)
+    assert torch.allclose(made.double(), z, atol=1e-4)

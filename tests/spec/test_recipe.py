@@ -35,6 +35,9 @@ def test_the_paper_runs_twenty_of_fifty_steps_and_rounds_instead_of_cutting():
         ({"t2v": {"switch_at": [2, 5]}}, ["t2v.switch_at=[2, 5]", "descending"]),
         ({"t2v": {"block_steps": 9}}, ["t2v.block_steps=9", "at most 3"]),
         ({"t2v": {"overlap": 16}}, ["t2v.overlap=16", "below t2v.window=16"]),
+        ({"sfi": {"enabled": True}}, ["t2v.entry='random'", "must be 'ddim' with sfi.enabled", "set t2v.entry"]),
+        ({"composition": "T2V", "t2v": {"strength": 0.01}}, ["t2v.strength=0.01", "gives no step"]),
+        ({"t2i": {"loras": [{"path": "x", "weigth": 1}]}}, ["weigth", "unknown"]),
         ({"t2i": {"strength": 0.001}}, ["t2i.strength=0.001", "gives no step"]),
     ],
 )

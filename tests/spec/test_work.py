@@ -20,12 +20,21 @@ def test_every_need_is_given_before():
             there |= set(stage.gives)
 
 
+def test_noise_is_kept_only_where_t2i_comes_back_to_it():
+    carried = {name: "eps" in [n for stage in path(parse_recipe({"composition": name})) for n in stage.gives]
+               for name in ("T2I", "T2V", "T2I+T2V", "T2V+T2I", "T2I+[T2V]+T2I")}  # fmt: skip
+    assert [name for name, kept in carried.items() if kept] == ["T2I+[T2V]+T2I"]
+
+
 def test_only_clean_latents_reach_the_t2v_pool():
     assert [stage.needs for stage in path(load_recipe("demo")) if stage.role == "t2v"] == [("x0",)]
 
 
 def test_other_compositions_are_other_paths():
     assert names(composition="identity") == ["probe", "decode", "encode"]
+    assert names(composition="T2I") == ["probe", "decode", "t2i_a", "encode"]
+    for name in ("T2V", "T2I+T2V", "T2V+T2I"):
+        assert names(composition=name) == ["probe", "decode", "t2i_a", "t2v", "t2i_b", "encode"]
     assert names(composition="VAE") == ["probe", "decode", "t2i_a", "encode"]
     assert names(t2v={"switch_at": (8, 4)}) == [
         "probe", "decode", "t2i_a", "t2v_a", "t2i_b", "t2v_b", "t2i_c", "encode",

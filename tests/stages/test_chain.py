@@ -44,6 +44,8 @@ class FakeT2I:
 
 
 class FakeT2V:
+    injection = None
+
     def prompted(self, prompt, negative, guidance, lengths, width, overlap) -> evs.Model:
         def window(z_WKChw: torch.Tensor, t: torch.Tensor, clip_of_window: list[int]) -> torch.Tensor:
             shift = prompt[clip_of_window][:, None, None, None, None]
@@ -82,14 +84,26 @@ def whole(recipe: Recipe, name: str, video: np.ndarray) -> np.ndarray:
     """One clip by the algorithm in one place."""
     t2i, t2v = recipe.t2i, recipe.t2v
     prompt = fake_text(["p" * len(video)])
+    models = {
+        "t2i": FakeT2I().prompted(prompt, prompt, 1.0, [len(video)]),
+        "t2v": FakeT2V().prompted(prompt, prompt, 1.0, [len(video)], t2v.window, t2v.overlap),
+    }
+
+    def scheduler(which: str) -> evs.Scheduler:
+        return {"t2i": zoo.scheduler(T2I_SOURCE, t2i.steps), "t2v": zoo.scheduler(T2V_SOURCE, t2v.steps)}[which]
+
+    def start(purpose: str, x0: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        which, visit = purpose.split("/")
+        first = visit == "0" or recipe.composition == "T2V+T2I"
+        mode = {"t2i": t2i.entry if first else t2i.reentry, "t2v": t2v.entry}[which]
+        if mode == "ddim":
+            return evs.invert(models[which], scheduler(which), x0, timesteps)
+        return frame_noise(recipe.seed, name, purpose, range(len(video)), (3, 6, 4))
+
     out = evs.evs(
-        FakeT2I().prompted(prompt, prompt, 1.0, [len(video)]),
-        FakeT2V().prompted(prompt, prompt, 1.0, [len(video)], t2v.window, t2v.overlap),
-        lambda which: {"t2i": zoo.scheduler(T2I_SOURCE, t2i.steps), "t2v": zoo.scheduler(T2V_SOURCE, t2v.steps)}[which],
-        lambda purpose: frame_noise(recipe.seed, name, purpose, range(len(video)), (3, 6, 4)),
-        FakeVae().encode(torch.tensor(video)),
-        executed_steps=t2i.executed_steps, switches=recipe.switches, t2v_steps=t2v.available_steps,
-        block_steps=t2v.block_steps, fresh_reentry=t2i.reentry == "random",
+        models["t2i"], models["t2v"], scheduler, start, FakeVae().encode(torch.tensor(video)),
+        executed_steps=recipe.t2i_steps, switches=recipe.switches, t2v_steps=t2v.available_steps,
+        block_steps=recipe.t2v_steps, carry=t2i.reentry == "ddim_step",
     )  # fmt: skip
     return FakeVae().decode(out).numpy()
 
@@ -100,11 +114,21 @@ def videos() -> dict[str, np.ndarray]:
     return {name: random.integers(0, 255, (frames, 6, 4, 3), np.uint8) for name, frames in LENGTHS.items()}
 
 
+SMALL = {"t2i": {"strength": 0.2}, "t2v": {"steps": 20, "strength": 0.25}}
 PATHS = [
-    {"composition": "T2I"},
+    *[{"composition": name, **SMALL} for name in ("T2I", "T2V", "T2I+T2V", "T2V+T2I")],
+    *[
+        {
+            "composition": name,
+            "t2i": {"entry": "ddim", "reentry": reentry, "strength": 0.2},
+            "t2v": {"entry": "ddim", "steps": 20, "strength": 0.25, "switch_at": [6, 3]},
+        }
+        for name in ("T2I+[T2V]+T2I", "T2V+T2I", "T2I+T2V")
+        for reentry in ("ddim", "ddim_step")
+    ],
     *[
         {"t2i": {"reentry": reentry, "strength": 0.2}, "t2v": {"steps": 20, "strength": 0.25, "switch_at": switches}}
-        for reentry in ("random", "ddim_step")
+        for reentry in ("random", "ddim", "ddim_step")
         for switches in ([3], [0], [9], [7, 2])
     ],
 ]

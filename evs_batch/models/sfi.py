@@ -1,0 +1,103 @@
+"""Selective Feature Injection (EVS, Eq. 11): while T2V denoises, self-attention looks at the inverted video.
+
+The projections have no bias, so blending queries is blending their inputs: the layer's input h_inv is all that is kept.
+"""
+
+# B frames of a window (twice with guidance), L latent cells, D width
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor, nn
+
+from evs_batch.spec.errors import RecipeError, nearest
+
+_DECODER_SELF_ATTENTION = re.compile(r"up_blocks\.(\d+)\.attentions\..*\.attn1")
+
+
+class Injection:
+    """The features of one call, by layer, timestep and window: recorded by the inversion, injected by the block.
+
+    Only spatial self-attention of the decoder is touched; motion modules never are.
+    """
+
+    def __init__(self, unet: nn.Module, layers: str | Sequence[str], gamma: float) -> None:
+        self._gamma, self._base = gamma, AttnProcessor2_0()
+        self._features: dict[tuple[str, float, int], Tensor] = {}
+        self._recorded: frozenset[float] = frozenset()
+        self._injecting = False
+        self.at: tuple[float, int] = (0.0, 0)  # timestep and window of the forward pass under way
+        for name in choose_layers(unet, layers):
+            module: Any = unet.get_submodule(name)
+            module.set_processor(_Processor(self, name))
+
+    @contextmanager
+    def record(self, timesteps: Tensor) -> Iterator[None]:
+        """Keep what the layers see at these timesteps."""
+        self._recorded = frozenset(timesteps.tolist())
+        try:
+            yield
+        finally:
+            self._recorded = frozenset()
+
+    @contextmanager
+    def inject(self) -> Iterator[None]:
+        """Use what was kept, and forget it afterwards."""
+        self._injecting = True
+        try:
+            yield
+        finally:
+            self._injecting = False
+            self._features.clear()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the features that are kept now."""
+        return sum(h.nbytes for h in self._features.values())
+
+    def attend(self, name: str, attention: Attention, h_BLD: Tensor, **rest: Any) -> Tensor:
+        """Attention of one layer, as the mode asks."""
+        key = (name, *self.at)
+        if self.at[0] in self._recorded:
+            self._features[key] = h_BLD.clone()
+        if not self._injecting or key not in self._features:
+            return self._base(attention, h_BLD, **rest)
+        inverted_BLD = self._features[key]
+        inverted_BLD = inverted_BLD.repeat(len(h_BLD) // len(inverted_BLD), 1, 1)
+        query_BLD = torch.lerp(h_BLD, inverted_BLD, self._gamma)
+        return self._base(attention, query_BLD, **{**rest, "encoder_hidden_states": inverted_BLD})
+
+
+class _Processor:
+    """What diffusers calls for one attention layer."""
+
+    def __init__(self, injection: Injection, name: str) -> None:
+        self._injection, self._name = injection, name
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, *args: Any, **rest: Any) -> Tensor:
+        if args:
+            rest["encoder_hidden_states"] = args[0]
+        return self._injection.attend(self._name, attn, hidden_states, **rest)
+
+
+def choose_layers(unet: nn.Module, layers: str | Sequence[str]) -> list[str]:
+    """Names of the decoder's spatial self-attention: "deep" (lowest resolution), "shallow", "all", or by prefix.
+
+    Raises RecipeError for a prefix that names none.
+    """
+    found = {name: int(m[1]) for name, _ in unet.named_modules() if (m := _DECODER_SELF_ATTENTION.fullmatch(name))}
+    blocks = sorted(set(found.values()))
+    if layers == "all":
+        return list(found)
+    if isinstance(layers, str):
+        wanted = {"deep": blocks[0], "shallow": blocks[-1]}[layers]
+        return [name for name, block in found.items() if block == wanted]
+    for prefix in layers:
+        if not any(name.startswith(prefix) for name in found):
+            raise RecipeError(f"sfi.layers={prefix!r}", "names no self-attention layer of the T2V's decoder",
+                              nearest(prefix, found))  # fmt: skip
+    return [name for name in found if name.startswith(tuple(layers))]
