@@ -1,8 +1,6 @@
 """`evs-batch bench`: the measurements that the README quotes."""
 
-import json
-import platform
-from datetime import UTC, datetime
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from evs_batch.cli.figures import write_figures
+
 app = typer.Typer(no_args_is_help=True, help="The measurements that the README quotes.")
 
+WIDE = 240  # columns where no terminal says how many
+
+RECIPE = typer.Option("demo", "--recipe", "-r")
+OVERRIDES = typer.Option([], "--set", metavar="KEY=VALUE")
+CLIPS = typer.Option(64, min=2, help="How many clips.")
+VALIDATION = typer.Option(False, "--validation", help="Clips for choosing settings instead of the held-out ones.")
+PICTURE = typer.Option(None, help="Draw the curves into this file (needs matplotlib).")
 JSON = typer.Option(None, "--json", help="Write the figures to this file.")
 
 
@@ -21,29 +28,86 @@ def bench() -> None:
 
 
 @app.command()
-def tiny(
-    recipe: str = typer.Option("demo", "--recipe", "-r"),
-    overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),
-    clips: int = typer.Option(20, min=1, help="How many clips."),
-    validation: bool = typer.Option(False, help="Clips for choosing settings instead of the held-out ones."),
+def compositions(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = CLIPS,
+    validation: bool = VALIDATION,
     json_file: Path | None = JSON,
 ) -> None:
-    """Quality of the tiny family on clips that it never saw: input, VAE only, T2I, EVS."""
-    from evs_batch.bench import tiny as measurement
+    """T2I, T2V and all ways to compose them, as in the paper's Table 2: quality, evaluations, seconds."""
+    from evs_batch.bench import compositions as paper
     from evs_batch.spec.recipe import load_recipe
+
+    rows, resampled = _quality("composition", paper.compositions(load_recipe(recipe, overrides)), clips, validation)
+    _show("compositions", rows, json_file)
+    for statement, holds in paper.verdicts(rows, resampled).items():
+        typer.echo(f"{'yes' if holds else 'NO '}  {statement}")
+
+
+@app.command()
+def sweep(
+    vary: str = typer.Option(..., metavar="KEY=[VALUE, …]", help="The recipe key and its values."),
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = CLIPS,
+    validation: bool = VALIDATION,
+    picture: Path | None = PICTURE,
+    json_file: Path | None = JSON,
+) -> None:
+    """One recipe key varied, as in the paper's Figure 7: quality, evaluations, seconds."""
+    from evs_batch.bench import sweep as figure
+
+    rows, _ = _quality("setting", figure.varied(recipe, overrides, vary), clips, validation)
+    _show("sweep", rows, json_file)
+    if picture:
+        figure.draw(rows, vary.partition("=")[0], picture)
+
+
+@app.command()
+def styles(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = typer.Option(16, min=1, help="How many clips."),
+    validation: bool = VALIDATION,
+    picture: Path | None = PICTURE,
+    json_file: Path | None = JSON,
+) -> None:
+    """T2V on painted clips by SDEdit and by DDIM inversion with SFI, as in the paper's Figure 8."""
+    from evs_batch.bench import styles as figure
+    from evs_batch.spec.recipe import load_recipe
+
+    rows = figure.run(load_recipe(recipe, overrides), _seeds(clips, validation))
+    _show("styles", rows, json_file)
+    if picture:
+        figure.draw(rows, picture)
+
+
+def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
+    from evs_batch.bench import quality
+
+    scores = quality.run(recipes, _seeds(clips, validation))
+    resampled = quality.resample(scores)
+    return quality.table(label, recipes, scores, resampled), resampled
+
+
+def _seeds(clips: int, validation: bool) -> range:
     from evs_batch.tiny.clips import HELD_OUT_SEEDS, VALIDATION_SEEDS
 
-    seeds = (VALIDATION_SEEDS if validation else HELD_OUT_SEEDS)[:clips]
-    _show("tiny", measurement.measure(load_recipe(recipe, overrides), seeds), json_file)
+    return (VALIDATION_SEEDS if validation else HELD_OUT_SEEDS)[:clips]
 
 
 def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None) -> None:
     """Print rows as a table; write them with machine and date."""
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()])
-    Console(highlight=False).print(table)
+        table.add_row(*[_cell(value) for value in row.values()])
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
     if json_file:
-        machine = f"{platform.machine()} {platform.system()}"
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        json_file.write_text(json.dumps({"bench": name, "machine": machine, "date": date, "rows": rows}, indent=1))
+        write_figures(name, rows, json_file)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_cell(part) for part in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
