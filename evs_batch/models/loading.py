@@ -61,6 +61,8 @@ def _merge(unet: Any, lora: Lora, name: str) -> None:
             raise ModelError(
                 str(path), "holds layers of a text encoder, which are not merged", "use a LoRA of the U-Net"
             )
+        if not any("lora" in key for key in tensors):
+            raise ModelError(str(path), "holds no LoRA layers", "name a LoRA of a Stable Diffusion 1.5 U-Net")
         StableDiffusionLoraLoaderMixin.load_lora_into_unet(tensors, alphas, unet, adapter_name=name)
     unet.set_adapters([name], [lora.weight])
     unet.fuse_lora(adapter_names=[name])
