@@ -66,13 +66,14 @@ def resample(scores: Mapping[str, Scores]) -> dict[str, dict[str, np.ndarray]]:
     """Imaging, consistency and overall of each: (1 + R,), the whole set first, then bootstrap resamples of the clips.
 
     A metric is normalised so that 0 is the degraded source and 1 the clean clip through the VAE, the best that any
-    method on its latents can give. Overall is the mean of all four metrics, as the paper's is of its four.
+    method on its latents can give; both ends are fixed for all resamples. Overall is the mean of all four metrics, as
+    the paper's is of its four.
     """
     count = len(scores[SOURCE].metrics_NM)
     draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     picks = np.concatenate([np.arange(count)[None], draws])
     means = {name: found.metrics_NM[picks].mean(1) for name, found in scores.items()}
-    low, high = means[SOURCE], means[CEILING]
+    low, high = means[SOURCE][0], means[CEILING][0]
     summaries = {}
     for name, mean_RM in means.items():
         unit_RM = (mean_RM - low) / (high - low)

@@ -64,25 +64,6 @@ def sweep(
         figure.draw(rows, vary.partition("=")[0], picture)
 
 
-@app.command()
-def styles(
-    recipe: str = RECIPE,
-    overrides: list[str] = OVERRIDES,
-    clips: int = typer.Option(16, min=1, help="How many clips."),
-    validation: bool = VALIDATION,
-    picture: Path | None = PICTURE,
-    json_file: Path | None = JSON,
-) -> None:
-    """T2V on painted clips by SDEdit and by DDIM inversion with SFI, as in the paper's Figure 8."""
-    from evs_batch.bench import styles as figure
-    from evs_batch.spec.recipe import load_recipe
-
-    rows = figure.run(load_recipe(recipe, overrides), _seeds(clips, validation))
-    _show("styles", rows, json_file)
-    if picture:
-        figure.draw(rows, picture)
-
-
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from evs_batch.algo.evs import Scheduler
 from evs_batch.spec.errors import ModelError, RecipeError, nearest
 from evs_batch.tiny import WEIGHTS as TINY
+
+if TYPE_CHECKING:
+    from evs_batch.algo.evs import Scheduler
 
 Source = TypeVar("Source")
 
@@ -35,6 +37,7 @@ class T2ISource:
     """A diffusers folder with vae, text_encoder, tokenizer and unet."""
 
     folder: Path
+    latent_factor_px: int = 8
     schedule: Schedule = SD_DDIM
 
 
@@ -79,7 +82,7 @@ def lora_file(name: str) -> Path:
     return path
 
 
-def scheduler(source: T2ISource | T2VSource, steps: int) -> Scheduler:
+def scheduler(source: T2ISource | T2VSource, steps: int) -> "Scheduler":
     """A fresh scheduler whose timesteps are set; raises RecipeError for a number of steps that it cannot divide."""
     made = getattr(import_module("diffusers"), source.schedule.scheduler)(**source.schedule.config)
     made.set_timesteps(steps)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from evs_batch.media.probe import VideoFacts
+from evs_batch.models import zoo
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role
 from evs_batch.stages.item import StageRunner
@@ -14,7 +15,7 @@ ROLES: Mapping[Role, str] = {
     "t2v": "evs_batch.stages.t2v",
 }
 
-LATENT_CHANNELS, LATENT_FACTOR_PX = 4, 8
+LATENT_CHANNELS = 4
 _COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
 
 
@@ -26,6 +27,7 @@ def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
 def clip_bytes(recipe: Recipe, facts: VideoFacts) -> int:
     """What one clip holds in the object store at its worst moment: decoded pixels, latents and result."""
     height, width = recipe.output_size(facts.height, facts.width)
-    cells = (height // LATENT_FACTOR_PX + 1) * (width // LATENT_FACTOR_PX + 1)
+    factor_px = zoo.t2i_source(recipe.t2i.model).latent_factor_px
+    cells = (height // factor_px + 1) * (width // factor_px + 1)
     latents = _COPIES_IN_FLIGHT * 4 * LATENT_CHANNELS * cells
     return facts.frames * (3 * facts.height * facts.width + 3 * height * width + latents)

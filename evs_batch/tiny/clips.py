@@ -14,7 +14,7 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
-SOFT_PX = 2.0  # blur of what the motion module learns from
+SOFT_PX = 1.2  # blur of what the motion module learns from
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 
 COLOURS = {
@@ -106,12 +106,12 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
 
     x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
     frames, _, *size_px = x_F3HW.shape
-    x_F3HW = _displace(x_F3HW, 1.5 * _field(normal(frames, 2, 6, 6), size_px))
+    x_F3HW = _displace(x_F3HW, 1.5 * _field(normal(frames, 2, 8, 8), size_px))
     base = gaussian_blur(x_F3HW, 4.0)
-    x_F3HW = base + (1 + 0.25 * _field(normal(frames, 1, 4, 4), size_px)) * (x_F3HW - base)
+    x_F3HW = base + (1 + 0.3 * _field(normal(frames, 1, 8, 8), size_px)) * (x_F3HW - base)
     x_F3HW = gaussian_blur(x_F3HW, uniform(1.0, 1.8))
-    x_F3HW = x_F3HW * (1 + 0.04 * normal(frames, 1, 1, 1)) + 0.03 * normal(frames, 3, 1, 1)
-    x_F3HW = x_F3HW + 0.06 * _field(normal(frames, 3, 6, 6), size_px) + 0.02 * normal(*x_F3HW.shape)
+    x_F3HW = x_F3HW * (1 + 0.01 * normal(frames, 1, 1, 1)) + 0.01 * normal(frames, 3, 1, 1)
+    x_F3HW = x_F3HW + 0.06 * _field(normal(frames, 3, 12, 12), size_px) + 0.02 * normal(*x_F3HW.shape)
     return to_uint8(x_F3HW)
 
 

@@ -4,6 +4,8 @@
 
 import hashlib
 import multiprocessing
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,19 @@ from evs_batch.tiny import clips
 FRAMES = 16
 
 
-def render_clips(path: Path, count: int) -> np.ndarray:
-    """(N, F, H, W, 3) uint8, rendered on all cores at the first call and mapped from `path` afterwards."""
+def render_clips(path: Path, count: int, shown: Sequence[int] = range(FRAMES), scale: int = 1) -> np.ndarray:
+    """Frames `shown` of training clips, (N, F, H, W, 3) uint8: rendered on all cores once, mapped from `path` later."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        shape = (count, FRAMES, clips.SIZE_PX, clips.SIZE_PX, 3)
-        pool_NFHW3 = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        unfinished = path.with_suffix(".partial")
+        shape = (count, len(shown), clips.SIZE_PX * scale, clips.SIZE_PX * scale, 3)
+        pool_NFHW3 = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        render = partial(_render_training_clip, shown, scale)
         with multiprocessing.get_context("spawn").Pool() as workers:
-            for index, clip in enumerate(workers.imap(_render_training_clip, range(count), chunksize=8)):
+            for index, clip in enumerate(workers.imap(render, range(count), chunksize=8)):
                 pool_NFHW3[index] = clip
         pool_NFHW3.flush()
-        partial.rename(path)
+        unfinished.rename(path)
     return np.load(path, mmap_mode="r")
 
 
@@ -37,19 +40,21 @@ def captions(count: int) -> list[str]:
 
 
 @torch.no_grad()
-def encode_clips(path: Path, vae: Any, clips_NFHW3: np.ndarray, *, soft: bool) -> Tensor:
-    """Latents (N, F, C, h, w) in bf16, of the clips as they are or softened; kept by `path` and the VAE's hash."""
+def encode_clips(
+    path: Path, vae: Any, clips_NFHW3: np.ndarray, change: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> Tensor:
+    """Latents (N, F, C, h, w) in bf16, of the clips as they are or changed; kept by `path` and the VAE's hash."""
     weights = hashlib.blake2b(
-        b"".join(p.detach().numpy().tobytes() for p in vae.parameters()), digest_size=4
+        b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters()), digest_size=4
     ).hexdigest()
     path = path.with_stem(f"{path.stem}-{weights}")
     if path.exists():
         return torch.load(path, weights_only=True)
     latents = []
     for clip_FHW3 in clips_NFHW3:
-        shown = clips.soften(clip_FHW3) if soft else np.asarray(clip_FHW3)
-        with torch.autocast("cpu", torch.bfloat16):
-            latents.append(vae.encode(to_signed(shown)).latents.bfloat16())
+        x_F3HW = to_signed(change(clip_FHW3)).to(vae.device)
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            latents.append(vae.encode(x_F3HW).latents.bfloat16().cpu())
     latents_NFChw = torch.stack(latents) * vae.config["scaling_factor"]
     torch.save(latents_NFChw, path.with_suffix(".partial"))
     path.with_suffix(".partial").rename(path)
@@ -61,5 +66,6 @@ def to_signed(frames_FHW3: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(frames_FHW3)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _render_training_clip(index: int) -> np.ndarray:
-    return clips.render(clips.scene(clips.TRAIN_SEEDS[index]), FRAMES)
+def _render_training_clip(shown: Sequence[int], scale: int, index: int) -> np.ndarray:
+    scene = clips.scene(clips.TRAIN_SEEDS[index])
+    return np.stack([clips.draw(scene, frame, FRAMES, scale=scale) for frame in shown])

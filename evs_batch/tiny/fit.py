@@ -3,11 +3,13 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 WARMUP_STEPS = 100
@@ -42,12 +44,12 @@ def fit(
     checkpoint = folder / f"{name}.pt"
     start = _restore(checkpoint, parameters, average, optimizer)
     recent, started_s = [], time.monotonic()
-    for step in range(start, schedule.steps):
+    for step in _shown(name, start, schedule.steps):
         value = loss(torch.Generator().manual_seed(step))
         _update(optimizer, parameters, value, schedule.learning_rate * _cosine(step, schedule.steps))
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(schedule.ema, step / (step + 10)))
         recent.append(value.item())
-        if (step + 1) % LOG_EVERY_STEPS == 0:
+        if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == schedule.steps:
             _log(folder / f"{name}.jsonl", step + 1, recent, (time.monotonic() - started_s) / (step + 1 - start))
             recent = []
         if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == schedule.steps:
@@ -55,6 +57,17 @@ def fit(
     with torch.no_grad():
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
+
+
+def _shown(name: str, start: int, steps: int) -> Iterator[int]:
+    """The steps, with a progress bar where someone watches."""
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=steps, completed=start)
+        for step in range(start, steps):
+            yield step
+            progress.advance(bar)
 
 
 def _update(optimizer: torch.optim.Optimizer, parameters: list, value: Tensor, learning_rate: float) -> None:

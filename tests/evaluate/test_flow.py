@@ -35,7 +35,7 @@ def test_damage_of_single_frames_counts_against_a_clip():
     clean = clips.render(clips.scene(seed), 3)
     damaged = clips.degrade(clean, seed)
     assert warping_error(damaged) > 10 * warping_error(clean)
-    assert warping_error(damaged, damaged) > 2 * warping_error(clean, damaged), "by the motion of the damaged source"
+    assert warping_error(damaged, damaged) > warping_error(clean, damaged), "by the motion of the damaged source"
 
 
 def test_the_motion_may_come_from_a_smaller_source():

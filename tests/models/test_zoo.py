@@ -87,3 +87,11 @@ def test_the_grids_of_the_zoo_are_the_papers():
 def test_a_number_of_steps_that_a_schedule_cannot_divide_is_refused():
     with pytest.raises(RecipeError, match="steps=61"):
         zoo.scheduler(zoo.t2v_source("tiny"), 61)
+
+
+@pytest.mark.parametrize("name", zoo.T2I_MODELS)
+def test_the_latents_of_a_model_are_as_large_as_the_zoo_says(name: str):
+    """The scheduler counts bytes by it, in processes that load no model."""
+    source = zoo.t2i_source(name)
+    config: Any = loading.load_vae(source.folder).config
+    assert 2 ** (len(config.block_out_channels) - 1) == source.latent_factor_px

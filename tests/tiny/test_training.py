@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from evs_batch.models import loading
+from evs_batch.models import loading, zoo
+from evs_batch.spec.recipe import Lora
 from evs_batch.tiny.fit import Schedule, fit
 from evs_batch.tiny.train import Plan, train
 
@@ -40,10 +41,15 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path):
 @pytest.mark.slow
 def test_the_whole_family_trains_and_loads(tmp_path: Path):
     few = Schedule(steps=2, learning_rate=1e-4)
-    train(tmp_path / "work", tmp_path / "weights", Plan(clips=2, vae=few, t2i=few, motion=few))
+    plan = Plan(clips=2, vae=few, t2i=few, watercolor=few, motion=few, motion_few=few)
+    train(tmp_path / "work", tmp_path / "weights", plan, device="cpu")
     assert isinstance(loading.load_vae(tmp_path / "weights"), nn.Module)
     tokenizer, encoder = loading.load_text(tmp_path / "weights")
     assert tokenizer("a red star").input_ids[0] == tokenizer.bos_token_id
     assert encoder.config.hidden_size == 64
-    assert loading.load_unet(tmp_path / "weights").config["block_out_channels"]
-    assert (tmp_path / "weights" / "motion" / "diffusion_pytorch_model.safetensors").exists()
+    watercolor = Lora(path=str(tmp_path / "weights" / "watercolor" / "pytorch_lora_weights.safetensors"))
+    assert loading.load_unet(tmp_path / "weights", [watercolor]).config["block_out_channels"]
+    for motion in ("motion", "motion_few"):
+        source = zoo.T2VSource(base=zoo.T2ISource(folder=tmp_path / "weights"), motion=tmp_path / "weights" / motion)
+        assert loading.load_motion_unet(source).config["motion_max_seq_length"] == 32
+    assert (tmp_path / "work" / "losses.png").read_bytes().startswith(b"\x89PNG")
