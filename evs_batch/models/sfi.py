@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from evs_batch.spec.errors import RecipeError, nearest
 
+CONVOLUTION = "up_blocks.1.resnets.1.conv2"  # before the residual is added: f of Algorithm 1
 _DECODER_SELF_ATTENTION = re.compile(r"up_blocks\.(\d+)\.attentions\..*\.attn1")
 
 
 class Injection:
     """The features of one call, by layer, timestep and window: recorded by the inversion, injected by the block.
 
-    Only spatial self-attention of the decoder is touched; motion modules never are.
+    Only spatial self-attention of the decoder is touched, and one convolution if asked; motion modules never are.
     """
 
-    def __init__(self, unet: nn.Module, layers: str | Sequence[str], gamma: float) -> None:
+    def __init__(self, unet: nn.Module, layers: str | Sequence[str], gamma: float, convolution: bool = False) -> None:
         self._gamma, self._base = gamma, AttnProcessor2_0()
         self._features: dict[tuple[str, float, int], Tensor] = {}
         self._recorded: frozenset[float] = frozenset()
@@ -34,6 +35,8 @@ class Injection:
         for name in choose_layers(unet, layers):
             module: Any = unet.get_submodule(name)
             module.set_processor(_Processor(self, name))
+        if convolution:
+            unet.get_submodule(CONVOLUTION).register_forward_hook(self._convolve)
 
     @contextmanager
     def record(self, timesteps: Tensor) -> Iterator[None]:
@@ -61,15 +64,25 @@ class Injection:
 
     def attend(self, name: str, attention: Attention, h_BLD: Tensor, **rest: Any) -> Tensor:
         """Attention of one layer, as the mode asks."""
-        key = (name, *self.at)
-        if self.at[0] in self._recorded:
-            self._features[key] = h_BLD.clone()
-        if not self._injecting or key not in self._features:
+        inverted_BLD = self._inverted(name, h_BLD)
+        if inverted_BLD is None:
             return self._base(attention, h_BLD, **rest)
-        inverted_BLD = self._features[key]
-        inverted_BLD = inverted_BLD.repeat(len(h_BLD) // len(inverted_BLD), 1, 1)
         query_BLD = torch.lerp(h_BLD, inverted_BLD, self._gamma)
         return self._base(attention, query_BLD, **{**rest, "encoder_hidden_states": inverted_BLD})
+
+    def _convolve(self, _module: nn.Module, _inputs: Any, f_BCHW: Tensor) -> Tensor | None:
+        """The convolution's output, replaced by that of the inversion; None leaves it as it is."""
+        return self._inverted(CONVOLUTION, f_BCHW)
+
+    def _inverted(self, name: str, seen: Tensor) -> Tensor | None:
+        """Keep what a layer sees if it is to be recorded; what it saw in the inversion, if that is to be injected."""
+        key = (name, *self.at)
+        if self.at[0] in self._recorded:
+            self._features[key] = seen.clone()
+        if not self._injecting or key not in self._features:
+            return None
+        kept = self._features[key]
+        return kept.repeat(len(seen) // len(kept), *[1] * (kept.ndim - 1))
 
 
 class _Processor:

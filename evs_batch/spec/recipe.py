@@ -82,6 +82,7 @@ class Sfi(BaseModel, frozen=True, extra="forbid"):
         default="deep", description="decoder layers: of the lowest resolution, of the highest, all, or by module name"
     )
     gamma: float = Field(default=0.8, ge=0, le=1, description="share of the inverted query; 1 keeps most of the video")
+    convolution: bool = Field(default=False, description="inject the feature of one decoder convolution too")
 
 
 class Output(BaseModel, frozen=True, extra="forbid"):

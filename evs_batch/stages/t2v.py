@@ -24,7 +24,8 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
     zoo.scheduler(source, recipe.t2v.steps)
     hardware = pick_hardware(recipe.runtime.precision, threads)
     unet, sfi = loading.load_motion_unet(source), recipe.sfi
-    t2v = T2V(unet, hardware, Injection(unet, sfi.layers, sfi.gamma) if sfi.enabled else None)
+    injection = Injection(unet, sfi.layers, sfi.gamma, sfi.convolution) if sfi.enabled else None
+    t2v = T2V(unet, hardware, injection)
     if recipe.t2v.window > t2v.max_window:
         raise RecipeError(
             f"t2v.window={recipe.t2v.window}", f"this motion module sees at most {t2v.max_window} frames", "lower it"

@@ -29,7 +29,7 @@ def unet() -> Any:
 
 def inverted_and_denoised(unet: Any, *, available: int, executed: int, **sfi: Any) -> tuple[torch.Tensor, Injection]:
     """Clean latents up by inversion and down again by `executed` steps, with features injected on the way down."""
-    injection = Injection(unet, sfi.get("layers", "all"), sfi.get("gamma", 1.0))
+    injection = Injection(unet, sfi.get("layers", "all"), sfi.get("gamma", 1.0), sfi.get("convolution", False))
     t2v = T2V(unet, CPU, injection)
     model = t2v.prompted(TEXT, TEXT, sfi.get("guidance", 1.0), [FRAMES], 16, 8)
     plain = t2v.prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
@@ -54,6 +54,18 @@ def test_more_injection_keeps_more_of_the_video():
         for gamma in (1.0, 0.5, 0.0)
     )
     assert full < half < little
+
+
+def test_the_convolution_keeps_more_still():
+    without, with_it = (
+        error(
+            inverted_and_denoised(
+                loading.load_motion_unet(SOURCE), available=10, executed=10, gamma=0.5, convolution=on
+            )[0]
+        )
+        for on in (False, True)
+    )
+    assert with_it < without
 
 
 def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any):
