@@ -25,11 +25,18 @@ class Hardware:
 
 
 def pick_hardware(precision: str, threads: int) -> Hardware:
-    """The first GPU that this process may use, else `threads` CPU threads."""
+    """The first GPU that this process may use, else `threads` CPU threads; fp32 where bf16 would be slower."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Hardware(device, {"bf16": torch.bfloat16, "fp32": torch.float32}[precision])
+    return Hardware(device, torch.bfloat16 if precision == "bf16" and multiplies_bf16(device) else torch.float32)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has bf16 products; a processor without them takes a hundred times longer than in fp32."""
+    if device.type != "cpu":
+        return True
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def in_chunks(call: Callable[..., Tensor], size: int, *tensors: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evs_batch.spec.errors import ModelError, RecipeError, nearest
-from evs_batch.tiny import WEIGHTS as TINY
 
 if TYPE_CHECKING:
     from evs_batch.algo.evs import Scheduler
 
 Source = TypeVar("Source")
+
+TINY = Path(__file__).parents[1] / "tiny" / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)

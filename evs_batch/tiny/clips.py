@@ -5,6 +5,7 @@ Everything is a pure function of a seed, so a held-out set is a range of seeds a
 
 # F frames, H/W pixels, 3 colour channels
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -180,9 +181,9 @@ def to_uint8(x_N3HW: torch.Tensor) -> np.ndarray:
 def draw(scene: Scene, frame: int, frames: int, *, scale: int = 1) -> np.ndarray:
     """One frame of a clip of `frames`: (128 * scale, 128 * scale, 3) uint8."""
     samples, side = SIZE_PX * SUPERSAMPLE * scale, SIZE_PX * scale
-    y, x = (np.mgrid[0:samples, 0:samples] + 0.5) / (SUPERSAMPLE * scale)
+    y, x = (np.mgrid[0:samples, 0:samples].astype(np.float32) + 0.5) / (SUPERSAMPLE * scale)
     u, v = _figure_coordinates(scene, x, y, frame, frames)
-    light = np.cos(scene.light) * (x / SIZE_PX - 0.5) + np.sin(scene.light) * (y / SIZE_PX - 0.5)
+    light = math.cos(scene.light) * (x / SIZE_PX - 0.5) + math.sin(scene.light) * (y / SIZE_PX - 0.5)
 
     dx, dy = scene.offset_px
     ground = _paint(scene.background, scene.background_texture, (x + dx) / 32, (y + dy) / 32, weight=0.22)
@@ -199,9 +200,9 @@ def _figure_coordinates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of the picture to coordinates in which the shape stands still and has circumradius 1."""
     centre_x, centre_y = _centre(scene, frame, frames)
-    angle = scene.angle + scene.spin * frame
-    u = (np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)) / scene.radius_px
-    v = (-np.sin(angle) * (x - centre_x) + np.cos(angle) * (y - centre_y)) / scene.radius_px
+    cos, sin = _turn(scene, frame)
+    u = (cos * (x - centre_x) + sin * (y - centre_y)) / scene.radius_px
+    v = (-sin * (x - centre_x) + cos * (y - centre_y)) / scene.radius_px
     return u, v
 
 
@@ -210,10 +211,15 @@ def _picture_coordinates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The inverse of `_figure_coordinates`."""
     centre_x, centre_y = _centre(scene, frame, frames)
-    angle = scene.angle + scene.spin * frame
-    x = centre_x + scene.radius_px * (np.cos(angle) * u - np.sin(angle) * v)
-    y = centre_y + scene.radius_px * (np.sin(angle) * u + np.cos(angle) * v)
+    cos, sin = _turn(scene, frame)
+    x = centre_x + scene.radius_px * (cos * u - sin * v)
+    y = centre_y + scene.radius_px * (sin * u + cos * v)
     return x, y
+
+
+def _turn(scene: Scene, frame: int) -> tuple[float, float]:
+    angle = scene.angle + scene.spin * frame
+    return math.cos(angle), math.sin(angle)
 
 
 def _near_edge(mask_HW: np.ndarray, reach_px: int = 3) -> np.ndarray:
@@ -240,9 +246,9 @@ def _paint(colour: str, texture: str, u: np.ndarray, v: np.ndarray, *, weight: f
         "plain": lambda: np.zeros_like(u),
         "striped": lambda: np.floor(u * 2) % 2,
         "checkered": lambda: (np.floor(u * 2) + np.floor(v * 2)) % 2,
-        "dotted": lambda: ((u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.09).astype(float),
+        "dotted": lambda: ((u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.09).astype(u.dtype),
     }[texture]()
-    return np.asarray(COLOURS[colour]) * (1 - weight * marks[..., None])
+    return np.asarray(COLOURS[colour], u.dtype) * (1 - weight * marks[..., None])
 
 
 def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:

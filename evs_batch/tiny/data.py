@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evs_batch.models.hardware import multiplies_bf16
 from evs_batch.tiny import clips
 
 FRAMES = 16
@@ -53,7 +54,7 @@ def encode_clips(
     latents = []
     for clip_FHW3 in clips_NFHW3:
         x_F3HW = to_signed(change(clip_FHW3)).to(vae.device)
-        with torch.autocast(vae.device.type, torch.bfloat16):
+        with torch.autocast(vae.device.type, torch.bfloat16, enabled=multiplies_bf16(vae.device)):
             latents.append(vae.encode(x_F3HW).latents.bfloat16().cpu())
     latents_NFChw = torch.stack(latents) * vae.config["scaling_factor"]
     torch.save(latents_NFChw, path.with_suffix(".partial"))

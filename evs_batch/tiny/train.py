@@ -15,19 +15,22 @@ import numpy as np
 import torch
 import torch.nn.functional as nnf
 from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from evs_batch.models.hardware import multiplies_bf16
 from evs_batch.tiny import WEIGHTS, architecture, clips, data
 from evs_batch.tiny.fit import Schedule, fit
 from evs_batch.tiny.losses import draw_losses
 
 CROP_PX = 64
 CAPTION_DROP = 0.1
-LARGE_FRAMES = (0, 5, 10, 15)  # of each clip, drawn at twice the size
+SHARP_EVERY = 2  # frames that the T2I learns from
+LARGE_FRAMES = (0, 10)  # of each clip, drawn at twice the size
 LARGE_SHARE = 0.25  # of the T2I's steps
 CELLS_PER_STEP = 32 * 32**2  # 32 pictures, or 8 of twice the size
 STUDENT_STEPS, TEACHER_STEPS = 8, 32
@@ -38,8 +41,8 @@ STYLE = ", watercolor"
 class Plan:
     """Sizes of a training run; the defaults made the shipped weights."""
 
-    clips: int = 2400
-    vae: Schedule = Schedule(steps=4000, learning_rate=1.5e-3)
+    clips: int = 2000
+    vae: Schedule = Schedule(steps=3000, learning_rate=1.5e-3)
     t2i: Schedule = Schedule(steps=8000, learning_rate=1e-3, ema=0.999)
     watercolor: Schedule = Schedule(steps=400, learning_rate=1e-3, ema=0.99)
     motion: Schedule = Schedule(steps=3000, learning_rate=1e-3)
@@ -48,18 +51,24 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What every part needs: where checkpoints and weights go, what computes, and the data."""
+    """What every part needs: where checkpoints and weights go, where it starts, what computes, and the data."""
 
     work: Path
     weights: Path
+    start: Path | None
     plan: Plan
     device: torch.device
     small_NFHW3: np.ndarray
     captions: list[str]
 
 
-def train(work: Path, weights: Path = WEIGHTS, plan: Plan = Plan(), device: str | None = None) -> None:
-    """Make every part, in order; run again to go on where it stopped. Finished parts are read back."""
+def train(
+    work: Path, weights: Path = WEIGHTS, plan: Plan = Plan(), device: str | None = None, start: Path | None = None
+) -> None:
+    """Make every part, in order; run again to go on where it stopped. Finished parts are read back.
+
+    Parts that the folder `start` holds are trained further, from its weights; its VAE is kept as it is.
+    """
     torch.manual_seed(0)
     work.mkdir(parents=True, exist_ok=True)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -67,6 +76,7 @@ def train(work: Path, weights: Path = WEIGHTS, plan: Plan = Plan(), device: str 
     bench = Bench(
         work=work,
         weights=weights,
+        start=start,
         plan=plan,
         device=chosen,
         small_NFHW3=small_NFHW3,
@@ -82,7 +92,12 @@ def train(work: Path, weights: Path = WEIGHTS, plan: Plan = Plan(), device: str 
 
 def train_vae(bench: Bench) -> Any:
     """The autoencoder, with the factor that gives latents unit deviation."""
-    vae = _placed(architecture.build_vae(), bench)
+    vae = _placed(architecture.build_vae(), bench, "vae")
+    if bench.start and (bench.start / "vae").exists():
+        config: Any = AutoencoderTiny.load_config(bench.start / "vae")
+        vae.register_to_config(scaling_factor=config["scaling_factor"])
+        _ship(vae, bench.weights / "vae")
+        return vae
     fit("vae", vae, lambda g: vae_loss(vae, bench.small_NFHW3, g), bench.plan.vae, bench.work)
     vae.register_to_config(scaling_factor=_unit_scale(vae, bench.small_NFHW3))
     _ship(vae, bench.weights / "vae")
@@ -93,12 +108,12 @@ def train_t2i(bench: Bench, vae: Any) -> tuple[Any, Any, Any]:
     """Text encoder and U-Net together, on clean frames of both sizes."""
     work = bench.work
     large_NFHW3 = data.render_clips(work / "large.npy", bench.plan.clips, LARGE_FRAMES, scale=2)
-    small = data.encode_clips(work / "sharp.pt", vae, bench.small_NFHW3)
+    small = data.encode_clips(work / "sharp.pt", vae, bench.small_NFHW3[:, ::SHARP_EVERY])
     large = data.encode_clips(work / "sharp_large.pt", vae, large_NFHW3)
     styled = [caption + STYLE for caption in bench.captions]
     tokenizer = architecture.train_tokenizer([*bench.captions, *styled], bench.weights / "tokenizer")
-    text = _placed(architecture.build_text_encoder(tokenizer), bench)
-    unet = _placed(architecture.build_unet(), bench)
+    text = _placed(architecture.build_text_encoder(tokenizer), bench, "text_encoder")
+    unet = _placed(architecture.build_unet(), bench, "unet")
     tokens = _tokens(tokenizer, [*bench.captions, ""], bench.device)
     both = nn.ModuleDict({"text_encoder": text, "unet": unet})
     fit("t2i", both, lambda g: t2i_loss(text, unet, tokens, (small, large), g), bench.plan.t2i, work)
@@ -111,7 +126,8 @@ def train_motion(bench: Bench, vae: Any, text: Any, unet: Any, tokenizer: Any) -
     """Temporal layers between the frozen spatial ones, on soft clips: better at consistency, worse at imaging."""
     soft_NFChw = data.encode_clips(bench.work / "soft.pt", vae, bench.small_NFHW3, clips.soften)
     embeddings = _embed(text, _tokens(tokenizer, bench.captions, bench.device))
-    motion = _placed(UNetMotionModel.from_unet2d(unet, architecture.build_motion_adapter()), bench)
+    temporal = _placed(architecture.build_motion_adapter(), bench, "motion")
+    motion = _placed(UNetMotionModel.from_unet2d(unet, temporal), bench)
     motion.freeze_unet2d_params()
     fit("motion", motion, lambda g: motion_loss(motion, embeddings, soft_NFChw, g), bench.plan.motion, bench.work)
     _ship_motion(motion, bench.work / "motion", bench.weights / "motion")
@@ -216,9 +232,9 @@ T2V_NOISE: Any = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule
 
 @contextmanager
 def _mixed(device: torch.device) -> Iterator[None]:
-    """bf16 where it is safe. On CPUs, fused attention over sequences as short as ours is slower than plain products."""
+    """bf16 where it is safe and fast. On sequences as short as these, a CPU's fused attention is slow."""
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16), attention:
+    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device)), attention:
         yield
 
 
@@ -255,7 +271,10 @@ def _randint(limit: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(limit, (count,), generator=generator)
 
 
-def _placed(model: Any, bench: Bench) -> Any:
+def _placed(model: Any, bench: Bench, part: str = "") -> Any:
+    """On the device that computes, with the weights that this part starts from."""
+    if part and bench.start and (bench.start / part).exists():
+        model.load_state_dict(type(model).from_pretrained(bench.start / part).state_dict())
     return model.to(bench.device)
 
 

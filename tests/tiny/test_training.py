@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from evs_batch.models import loading, zoo
@@ -53,3 +54,11 @@ def test_the_whole_family_trains_and_loads(tmp_path: Path):
         source = zoo.T2VSource(base=zoo.T2ISource(folder=tmp_path / "weights"), motion=tmp_path / "weights" / motion)
         assert loading.load_motion_unet(source).config["motion_max_seq_length"] == 32
     assert (tmp_path / "work" / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+    still = Schedule(steps=1, learning_rate=0.0)
+    plan = Plan(clips=2, vae=few, t2i=still, watercolor=few, motion=still, motion_few=few)
+    train(tmp_path / "later", tmp_path / "longer", plan, device="cpu", start=tmp_path / "weights")
+    for part in ("vae", "text_encoder", "unet", "motion"):
+        (file,) = (tmp_path / "weights" / part).glob("*.safetensors")
+        before, after = load_file(file), load_file(tmp_path / "longer" / part / file.name)
+        assert all(torch.equal(before[name], after[name]) for name in before), part
