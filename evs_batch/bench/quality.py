@@ -12,7 +12,7 @@ import numpy as np
 from evs_batch.bench.domain import Sample, sample
 from evs_batch.evaluate import flicker_error, motion_error, psnr, sharpness
 from evs_batch.spec.recipe import Recipe, parse_recipe
-from evs_batch.stages.inline import enhance_batch
+from evs_batch.stages.inline import Enhancer, load_enhancer
 
 SOURCE, CEILING = "source", "clean through VAE"
 CLIPS_PER_CALL = 4
@@ -44,19 +44,20 @@ def run(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> dict[str, Scores
 
     Recipes take turns, so that a noisy machine is noisy for all.
     """
-    through_vae = parse_recipe({**next(iter(recipes.values())).model_dump(), "composition": "VAE"})
+    enhancers = {name: load_enhancer(recipe) for name, recipe in recipes.items()}
+    through_vae = load_enhancer(parse_recipe({**next(iter(recipes.values())).model_dump(), "composition": "VAE"}))
     metrics: dict[str, list] = {name: [] for name in (SOURCE, CEILING, *recipes)}
     seconds: dict[str, list[float]] = {name: [] for name in metrics}
-    for recipe in recipes.values():  # nobody's time holds loading and warming up
-        _enhance([sample(seeds[0])], recipe)
+    for enhancer in enhancers.values():  # nobody's time holds warming up
+        _enhance([sample(seeds[0])], enhancer)
     for at in range(0, len(seeds), CLIPS_PER_CALL):
         samples = [sample(seed) for seed in seeds[at : at + CLIPS_PER_CALL]]
-        clean = enhance_batch([s.clean for s in samples], [s.clip for s in samples], through_vae)
+        clean = through_vae([s.clean for s in samples], [s.clip for s in samples])
         metrics[SOURCE] += [_measure(s.degraded, s) for s in samples]
         metrics[CEILING] += [_measure(video, s) for video, s in zip(clean, samples, strict=True)]
-        for name, recipe in recipes.items():
+        for name, enhancer in enhancers.items():
             started_s = time.perf_counter()
-            made = _enhance(samples, recipe)
+            made = _enhance(samples, enhancer)
             seconds[name].append((time.perf_counter() - started_s) / len(samples))
             metrics[name] += [_measure(video, s) for video, s in zip(made, samples, strict=True)]
     return {name: Scores(np.array(found), seconds[name]) for name, found in metrics.items()}
@@ -69,10 +70,8 @@ def resample(scores: Mapping[str, Scores]) -> dict[str, dict[str, np.ndarray]]:
     method on its latents can give; both ends are fixed for all resamples. Overall is the mean of all four metrics, as
     the paper's is of its four.
     """
-    count = len(scores[SOURCE].metrics_NM)
-    draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-    picks = np.concatenate([np.arange(count)[None], draws])
-    means = {name: found.metrics_NM[picks].mean(1) for name, found in scores.items()}
+    drawn = picks(len(scores[SOURCE].metrics_NM))
+    means = {name: found.metrics_NM[drawn].mean(1) for name, found in scores.items()}
     low, high = means[SOURCE][0], means[CEILING][0]
     summaries = {}
     for name, mean_RM in means.items():
@@ -83,6 +82,12 @@ def resample(scores: Mapping[str, Scores]) -> dict[str, dict[str, np.ndarray]]:
             "overall": unit_RM.mean(1),
         }
     return summaries
+
+
+def picks(count: int) -> np.ndarray:
+    """Which clips make the whole set and its bootstrap resamples: (1 + R, N)."""
+    draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    return np.concatenate([np.arange(count)[None], draws])
 
 
 def table(
@@ -124,8 +129,8 @@ def interval(values: np.ndarray) -> list[float]:
     return [round(float(edge), 4) for edge in np.quantile(values[1:], (tail, 1 - tail))]
 
 
-def _enhance(samples: list[Sample], recipe: Recipe) -> list[np.ndarray]:
-    return enhance_batch([s.degraded for s in samples], [s.clip for s in samples], recipe)
+def _enhance(samples: list[Sample], enhancer: Enhancer) -> list[np.ndarray]:
+    return enhancer([s.degraded for s in samples], [s.clip for s in samples])
 
 
 def _measure(video_FHW3: np.ndarray, s: Sample) -> list[float]:

@@ -64,6 +64,27 @@ def sweep(
         figure.draw(rows, vary.partition("=")[0], picture)
 
 
+@app.command()
+def styles(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = CLIPS,
+    validation: bool = VALIDATION,
+    picture: Path | None = PICTURE,
+    json_file: Path | None = JSON,
+) -> None:
+    """T2V on styled clips, by fresh noise or by inversion and injected features, as in the paper's Figure 8."""
+    from evs_batch.bench import styles as figure
+    from evs_batch.spec.recipe import load_recipe
+
+    painter = load_recipe(recipe, [*overrides, *figure.STYLED])
+    rows, styled = figure.measure(figure.recipes(recipe, overrides), painter, _seeds(clips, validation))
+    typer.echo(f"motion error of the styled clips: {styled:.4f}")
+    _show("styles", rows, json_file)
+    if picture:
+        figure.draw(rows, styled, picture)
+
+
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 

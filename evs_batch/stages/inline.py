@@ -1,7 +1,8 @@
 """The stages of one clip in this process: for notebooks, measurements and tests."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -39,24 +40,35 @@ def enhance(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     seed = recipe.seed if seed is None else seed
     clip = Clip(id=clip_id, uri="", prompt=prompt, negative_prompt=negative_prompt, seed=seed)
-    return enhance_batch([np.ascontiguousarray(frames)], [clip], recipe)[0]
+    return _loaded(recipe)([np.ascontiguousarray(frames)], [clip])[0]
 
 
-def enhance_batch(videos: Sequence[np.ndarray], clips: Sequence[Clip], recipe: Recipe) -> list[np.ndarray]:
-    """Enhance several clips of one picture size in the same calls."""
-    items = [
-        Item(clip=clip, facts=constant_rate(*video.shape[:3], rate=Fraction(24)), output="")  # pyright: ignore
-        for video, clip in zip(videos, clips, strict=True)
-    ]
-    artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": video} for video in videos]
-    for stage in model_stages(recipe):
-        inputs: list[Arrays] = [{name: held[name] for name in stage.needs} for held in artifacts]
-        results = _runner(stage.role, recipe).run(stage, items, inputs)
-        for held, result in zip(artifacts, results, strict=True):
-            held.update(result.arrays)
-    return [held["frames"] for held in artifacts]
+@dataclass(frozen=True)
+class Enhancer:
+    """A recipe and its loaded models."""
+
+    recipe: Recipe
+    runners: Mapping[Role, StageRunner]
+
+    def __call__(self, videos: Sequence[np.ndarray], clips: Sequence[Clip]) -> list[np.ndarray]:
+        """Enhance several clips of one picture size, (F, H, W, 3) uint8 each, in the same calls."""
+        items = [
+            Item(clip=clip, facts=constant_rate(*video.shape[:3], rate=Fraction(24)), output="")  # pyright: ignore
+            for video, clip in zip(videos, clips, strict=True)
+        ]
+        artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": video} for video in videos]
+        for stage in model_stages(self.recipe):
+            inputs: list[Arrays] = [{name: held[name] for name in stage.needs} for held in artifacts]
+            results = self.runners[stage.role].run(stage, items, inputs)
+            for held, result in zip(artifacts, results, strict=True):
+                held.update(result.arrays)
+        return [held["frames"] for held in artifacts]
 
 
-@lru_cache(4)
-def _runner(role: Role, recipe: Recipe) -> StageRunner:
-    return load_runner(role, recipe, threads=os.cpu_count() or 1)
+def load_enhancer(recipe: Recipe) -> Enhancer:
+    """Load the models of a recipe into this process."""
+    roles: set[Role] = {stage.role for stage in model_stages(recipe)}
+    return Enhancer(recipe, {role: load_runner(role, recipe, threads=os.cpu_count() or 1) for role in roles})
+
+
+_loaded = lru_cache(2)(load_enhancer)

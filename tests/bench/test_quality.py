@@ -13,7 +13,7 @@ from evs_batch.evaluate import motion_error
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import load_recipe, parse_recipe
 from evs_batch.spec.work import Clip
-from evs_batch.stages import inline
+from evs_batch.stages.inline import load_enhancer
 from evs_batch.tiny.clips import VALIDATION_SEEDS
 
 SMALL: dict[str, Any] = {
@@ -72,13 +72,10 @@ def test_evaluations_are_those_that_the_networks_count(change: dict):
     tree = {**SMALL, "t2i": {**SMALL["t2i"], **change}, "t2v": {**SMALL["t2v"], "entry": change.get("entry", "random")}}
     video = np.zeros((16, 32, 32, 3), np.uint8)
     for name, recipe in compositions(parse_recipe(tree)).items():
-        counts, hooks = Counter(), []
-        for role in ("t2i", "t2v") if recipe.switches else ("t2i",):
-            unet = getattr(inline._runner(role, recipe), role)._unet
-            hooks.append(unet.register_forward_hook(partial(count, counts, role)))
-        inline.enhance_batch([video], [Clip(id="x", uri="", prompt="a star", seed=1)], recipe)
-        for hook in hooks:
-            hook.remove()
+        counts, enhancer = Counter(), load_enhancer(recipe)
+        for role, runner in enhancer.runners.items():
+            getattr(runner, role)._unet.register_forward_hook(partial(count, counts, role))
+        enhancer([video], [Clip(id="x", uri="", prompt="a star", seed=1)])
         assert (counts["t2i"], counts["t2v"]) == evaluations(recipe), name
 
 

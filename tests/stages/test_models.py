@@ -7,7 +7,7 @@ import evs_batch
 from evs_batch.evaluate import flicker_error, psnr
 from evs_batch.spec.recipe import load_recipe
 from evs_batch.spec.work import Clip
-from evs_batch.stages.inline import enhance_batch
+from evs_batch.stages.inline import load_enhancer
 from evs_batch.tiny import clips
 
 pytestmark = pytest.mark.slow
@@ -32,10 +32,9 @@ def test_enhanced_clips_are_nearer_to_the_clean_ones_and_flicker_less(enhanced):
 
 
 def test_a_clip_does_not_see_its_batch_mates(enhanced):
-    together = enhance_batch(
+    together = load_enhancer(load_recipe("demo"))(
         [degraded for _, degraded, _ in enhanced.values()],
         [Clip(id=str(seed), uri="", prompt=clips.scene(seed).caption, seed=23) for seed in enhanced],
-        load_recipe("demo"),
     )
     for (_, _, alone), batched in zip(enhanced.values(), together, strict=True):
         assert np.array_equal(alone, batched)
