@@ -96,7 +96,9 @@ class Output(BaseModel, frozen=True, extra="forbid"):
 class Runtime(BaseModel, frozen=True, extra="forbid"):
     """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
 
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16", description="of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
+    )
     batch_frames: int = Field(default=64, ge=1, description="frames of one call, of several clips")
     frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
     max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")

@@ -19,7 +19,7 @@ def train(
     start: Path | None = typer.Option(None, help="Weights to go on from; their VAE is kept. Default: from nothing."),
     device: str | None = typer.Option(None, help="cpu or cuda; default: a GPU if there is one."),
 ) -> None:
-    """Train all parts: about an hour and a half on 2 cores with AMX."""
+    """Train all parts: some hours on 2 cores."""
     from evs_batch.tiny import WEIGHTS
     from evs_batch.tiny.train import train as train_all
 

@@ -1,0 +1,120 @@
+"""The quality gate: the demo recipe on a few validation clips beats its input, and every broken part is noticed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evs_batch.algo import evs
+from evs_batch.bench.domain import Sample, sample
+from evs_batch.evaluate import flicker_error, motion_error, psnr, sharpness
+from evs_batch.models import zoo
+from evs_batch.models.parts import T2I, T2V
+from evs_batch.spec.recipe import load_recipe
+from evs_batch.stages.inline import load_enhancer
+from evs_batch.tiny.clips import VALIDATION_SEEDS
+
+pytestmark = pytest.mark.slow
+SEEDS = VALIDATION_SEEDS[100:104]
+
+# Of the enhanced clips, relative to their input; mean over the clips. Noise is seeded, so that only rounding differs.
+GATE: dict[str, tuple[float, float]] = {
+    "psnr_db": (0.0, 99.0),
+    "flicker_error": (0.0, 9.0),
+    "motion_error": (0.0, 9.0),
+    "sharpness": (0.0, 9.0),
+}
+Patch = Any  # pytest's MonkeyPatch
+
+
+def figures(samples: list[Sample]) -> dict[str, float]:
+    """Gain in dB, and ratios."""
+    videos = load_enhancer(load_recipe("demo"))([s.degraded for s in samples], [s.clip for s in samples])
+    rows = [
+        {
+            "psnr_db": psnr(video, s.clean) - psnr(s.degraded, s.clean),
+            "flicker_error": flicker_error(video, s.clean) / flicker_error(s.degraded, s.clean),
+            "motion_error": motion_error(video, *s.motion) / motion_error(s.degraded, *s.motion),
+            "sharpness": sharpness(video) / sharpness(s.clean),
+        }
+        for video, s in zip(videos, samples, strict=True)
+    ]
+    return {name: float(np.mean([row[name] for row in rows])) for name in GATE}
+
+
+def missed(found: dict[str, float]) -> list[str]:
+    """What lies outside of the gate."""
+    return [name for name, (low, high) in GATE.items() if not low < found[name] < high]
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    return [sample(seed) for seed in SEEDS]
+
+
+def test_the_demo_recipe_passes(samples: list[Sample]):
+    assert missed(figures(samples)) == []
+
+
+def skip_the_block(patch: Patch) -> None:
+    patch.setattr(evs, "stabilise", lambda *arguments: arguments[2])
+
+
+def change_visits(change: Callable[[torch.Tensor, int], torch.Tensor]) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        right = evs.t2i_timesteps
+
+        def wrong(scheduler: Any, steps: int, switches: Any, visit: int) -> torch.Tensor:
+            return change(right(scheduler, steps, switches, visit), visit)
+
+        patch.setattr(evs, "t2i_timesteps", wrong)
+
+    return mutate
+
+
+def ask_at(part: type, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Patch], None]:
+    """The network is told another timestep than the one its input has the noise of."""
+
+    def mutate(patch: Patch) -> None:
+        right = part.prompted
+
+        def prompted(self: Any, *arguments: Any) -> evs.Model:
+            model = right(self, *arguments)
+            return lambda z, t: model(z, change(t))
+
+        patch.setattr(part, "prompted", prompted)
+
+    return mutate
+
+
+def swap_schedules(patch: Patch) -> None:
+    other = {zoo.T2ISource: zoo.MOTION_DDIM, zoo.T2VSource: zoo.SD_DDIM}
+    right = zoo.scheduler
+    patch.setattr(zoo, "scheduler", lambda source, steps: right(replace(source, schedule=other[type(source)]), steps))
+
+
+def forget_the_noise(patch: Patch) -> None:
+    right = evs.refine
+    patch.setattr(evs, "refine", lambda model, scheduler, x0, eps, t: right(model, scheduler, x0, eps.flip(-1), t))
+
+
+MUTATIONS: dict[str, Callable[[Patch], None]] = {
+    "the block is skipped": skip_the_block,
+    "T2I never comes back": change_visits(lambda times, visit: times if visit == 0 else times[:0]),
+    "T2I comes back a step late": change_visits(lambda times, visit: times if visit == 0 else times[1:]),
+    "T2I is told half its timestep": ask_at(T2I, lambda t: t // 2),
+    "T2I is told a timestep 100 too high": ask_at(T2I, lambda t: t + 100),
+    "T2V is told half its timestep": ask_at(T2V, lambda t: t // 2),
+    "T2V is told a timestep 100 too high": ask_at(T2V, lambda t: t + 100),
+    "schedules are swapped": swap_schedules,
+    "re-entry takes other noise than was left": forget_the_noise,
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_every_broken_part_is_noticed(mutation: str, samples: list[Sample], monkeypatch: Patch):
+    MUTATIONS[mutation](monkeypatch)
+    assert missed(figures(samples)) != []
