@@ -33,7 +33,7 @@ def pick_hardware(precision: str, threads: int) -> Hardware:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has bf16 products; a processor without them takes a hundred times longer than in fp32."""
+    """Whether a device has bf16 products; a processor without them is many times slower than in fp32."""
     if device.type != "cpu":
         return True
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

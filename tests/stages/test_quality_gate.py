@@ -20,12 +20,12 @@ from evs_batch.tiny.clips import VALIDATION_SEEDS
 pytestmark = pytest.mark.slow
 SEEDS = VALIDATION_SEEDS[100:104]
 
-# Of the enhanced clips, relative to their input; mean over the clips. Noise is seeded, so that only rounding differs.
-GATE: dict[str, tuple[float, float]] = {
-    "psnr_db": (0.0, 99.0),
-    "flicker_error": (0.0, 9.0),
-    "motion_error": (0.0, 9.0),
-    "sharpness": (0.0, 9.0),
+# What the demo recipe must reach, as a mean over the clips; noise is seeded, so that only rounding moves these.
+GATE = {
+    "psnr_db": (2.98, 99.0),  # gained over the input
+    "flicker_error": (0.0, 0.67),  # of the input's
+    "motion_error": (0.0, 0.425),  # of the input's
+    "sharpness": (0.675, 0.707),  # of the clean clip's: above what T2V leaves, below what T2I alone makes of noise
 }
 Patch = Any  # pytest's MonkeyPatch
 
@@ -63,19 +63,11 @@ def skip_the_block(patch: Patch) -> None:
     patch.setattr(evs, "stabilise", lambda *arguments: arguments[2])
 
 
-def change_visits(change: Callable[[torch.Tensor, int], torch.Tensor]) -> Callable[[Patch], None]:
-    def mutate(patch: Patch) -> None:
-        right = evs.t2i_timesteps
-
-        def wrong(scheduler: Any, steps: int, switches: Any, visit: int) -> torch.Tensor:
-            return change(right(scheduler, steps, switches, visit), visit)
-
-        patch.setattr(evs, "t2i_timesteps", wrong)
-
-    return mutate
+def visit_with(times: Callable[[evs.Scheduler, int, Any, int], torch.Tensor]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(evs, "t2i_timesteps", times)
 
 
-def ask_at(part: type, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Patch], None]:
+def tell(part: type, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Patch], None]:
     """The network is told another timestep than the one its input has the noise of."""
 
     def mutate(patch: Patch) -> None:
@@ -101,14 +93,15 @@ def forget_the_noise(patch: Patch) -> None:
     patch.setattr(evs, "refine", lambda model, scheduler, x0, eps, t: right(model, scheduler, x0, eps.flip(-1), t))
 
 
+RIGHT = evs.t2i_timesteps
 MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "the block is skipped": skip_the_block,
-    "T2I never comes back": change_visits(lambda times, visit: times if visit == 0 else times[:0]),
-    "T2I comes back a step late": change_visits(lambda times, visit: times if visit == 0 else times[1:]),
-    "T2I is told half its timestep": ask_at(T2I, lambda t: t // 2),
-    "T2I is told a timestep 100 too high": ask_at(T2I, lambda t: t + 100),
-    "T2V is told half its timestep": ask_at(T2V, lambda t: t // 2),
-    "T2V is told a timestep 100 too high": ask_at(T2V, lambda t: t + 100),
+    "T2I never comes back": visit_with(lambda s, n, cuts, visit: RIGHT(s, n, cuts, visit)[: None if visit == 0 else 0]),
+    "the switch is forgotten": visit_with(lambda s, n, _cuts, _visit: RIGHT(s, n, (), 0)),
+    "T2I is told that all is clean": tell(T2I, lambda t: 0 * t),
+    "T2I is told of too much noise": tell(T2I, lambda t: t + 100),
+    "T2V is told that all is clean": tell(T2V, lambda t: 0 * t),
+    "T2V is told of too much noise": tell(T2V, lambda t: t + 100),
     "schedules are swapped": swap_schedules,
     "re-entry takes other noise than was left": forget_the_noise,
 }
