@@ -15,7 +15,8 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
-SOFT_PX = 1.2  # blur of what the motion module learns from
+SOFT_PX = 0.8  # blur of what the motion module learns from
+OUTLINE_PX = 3  # how far an outline's two motions are told apart badly
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 
 COLOURS = {
@@ -94,8 +95,8 @@ def render(scene: Scene, frames: int = 16, *, scale: int = 1) -> np.ndarray:
 def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
     """Damage a clip as weak video models do, each frame in its own way.
 
-    Outlines wobble, texture fades in and out, brightness and colour drift, edges are soft, and there is some noise.
-    All but the noise survive an autoencoder.
+    Outlines wobble, texture fades in and out, brightness and colour drift, edges are soft: an autoencoder keeps all of
+    it. Noise is that of a good camera; more would pass for sharpness.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -112,7 +113,7 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
     x_F3HW = base + (1 + 0.3 * _field(normal(frames, 1, 8, 8), size_px)) * (x_F3HW - base)
     x_F3HW = gaussian_blur(x_F3HW, uniform(1.0, 1.8))
     x_F3HW = x_F3HW * (1 + 0.01 * normal(frames, 1, 1, 1)) + 0.01 * normal(frames, 3, 1, 1)
-    x_F3HW = x_F3HW + 0.06 * _field(normal(frames, 3, 12, 12), size_px) + 0.02 * normal(*x_F3HW.shape)
+    x_F3HW = x_F3HW + 0.06 * _field(normal(frames, 3, 12, 12), size_px) + 0.005 * normal(*x_F3HW.shape)
     return to_uint8(x_F3HW)
 
 
@@ -133,20 +134,21 @@ def watercolor(frames_FHW3: np.ndarray) -> np.ndarray:
     return to_uint8(pale * (1 - 2.5 * rim))
 
 
-def backward_motion(scene: Scene, frame: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the content of `frame` was in the frame before it: the known motion of a scene.
+def backward_motion(scene: Scene, frame: int, frames: int, *, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Where the content of `frame` was in the frame before it: the known motion of a scene drawn at `scale`.
 
     Gives source_HW2, pixel coordinates (x, y) in frame - 1, and inside_HW, which is false where the content was
     hidden or out of the picture, or lies on an outline, where two motions meet.
     """
-    y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX] + 0.5
+    y, x = (np.mgrid[0 : SIZE_PX * scale, 0 : SIZE_PX * scale] + 0.5) / scale
     u, v = _figure_coordinates(scene, x, y, frame, frames)
     moved_x, moved_y = _picture_coordinates(scene, u, v, frame - 1, frames)
     on_figure = _inside(scene.shape, u, v)
     source = np.where(on_figure[..., None], np.stack([moved_x, moved_y], -1), np.stack([x, y], -1))
     was_figure = _inside(scene.shape, *_figure_coordinates(scene, x, y, frame - 1, frames))
     inside = (on_figure | ~was_figure) & np.all((source > 0.5) & (source < SIZE_PX - 0.5), axis=-1)
-    return source - 0.5, inside & ~_near_edge(on_figure) & ~_near_edge(was_figure)
+    on_outline = _near_edge(on_figure, OUTLINE_PX * scale) | _near_edge(was_figure, OUTLINE_PX * scale)
+    return source * scale - 0.5, inside & ~on_outline
 
 
 def gaussian_blur(x_NCHW: torch.Tensor, sigma_px: float) -> torch.Tensor:
@@ -222,7 +224,7 @@ def _turn(scene: Scene, frame: int) -> tuple[float, float]:
     return math.cos(angle), math.sin(angle)
 
 
-def _near_edge(mask_HW: np.ndarray, reach_px: int = 3) -> np.ndarray:
+def _near_edge(mask_HW: np.ndarray, reach_px: int) -> np.ndarray:
     """Whether a mask changes within some pixels."""
     mask = torch.tensor(mask_HW)[None, None].float()
     spread = nnf.max_pool2d(mask, 2 * reach_px + 1, 1, reach_px)

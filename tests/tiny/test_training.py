@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,6 +8,7 @@ from torch import nn
 
 from evs_batch.models import loading, zoo
 from evs_batch.spec.recipe import Lora
+from evs_batch.tiny import data
 from evs_batch.tiny.fit import Schedule, fit
 from evs_batch.tiny.train import Plan, train
 
@@ -44,7 +46,9 @@ def test_the_whole_family_trains_and_loads(tmp_path: Path):
     few = Schedule(steps=2, learning_rate=1e-4)
     plan = Plan(clips=2, vae=few, t2i=few, watercolor=few, motion=few, motion_few=few)
     train(tmp_path / "work", tmp_path / "weights", plan, device="cpu")
-    assert isinstance(loading.load_vae(tmp_path / "weights"), nn.Module)
+    vae = loading.load_vae(tmp_path / "weights")
+    x = data.to_signed(np.load(tmp_path / "work" / "clips.npy")[:, 0])
+    assert (vae.encode(x).latents * vae.config["scaling_factor"]).std().item() == pytest.approx(1, abs=0.01)
     tokenizer, encoder = loading.load_text(tmp_path / "weights")
     assert tokenizer("a red star").input_ids[0] == tokenizer.bos_token_id
     assert encoder.config.hidden_size == 64
