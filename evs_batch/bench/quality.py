@@ -11,6 +11,7 @@ import numpy as np
 
 from evs_batch.bench.domain import Sample, sample
 from evs_batch.evaluate import flicker_error, motion_error, psnr, sharpness
+from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.stages.inline import Enhancer, load_enhancer
 
@@ -42,18 +43,20 @@ class Scores:
 def run(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> dict[str, Scores]:
     """All recipes on the clips of these seeds, and the two ends of the scale: the source and what the VAE can keep.
 
-    Recipes take turns, so that a noisy machine is noisy for all.
+    Recipes take turns, so that a noisy machine is noisy for all. They share one upscale, a whole number: originals are
+    drawn at the size of the results.
     """
+    scale = _scale(recipes)
     enhancers = {name: load_enhancer(recipe) for name, recipe in recipes.items()}
-    through_vae = load_enhancer(parse_recipe({**next(iter(recipes.values())).model_dump(), "composition": "VAE"}))
+    through_vae = load_enhancer(_vae_only(next(iter(recipes.values()))))
     metrics: dict[str, list] = {name: [] for name in (SOURCE, CEILING, *recipes)}
     seconds: dict[str, list[float]] = {name: [] for name in metrics}
     for enhancer in enhancers.values():  # nobody's time holds warming up
         _enhance([sample(seeds[0])], enhancer)
     for at in range(0, len(seeds), CLIPS_PER_CALL):
-        samples = [sample(seed) for seed in seeds[at : at + CLIPS_PER_CALL]]
+        samples = [sample(seed, scale=scale) for seed in seeds[at : at + CLIPS_PER_CALL]]
         clean = through_vae([s.clean for s in samples], [s.clip for s in samples])
-        metrics[SOURCE] += [_measure(s.degraded, s) for s in samples]
+        metrics[SOURCE] += [_measure(s.source, s) for s in samples]
         metrics[CEILING] += [_measure(video, s) for video, s in zip(clean, samples, strict=True)]
         for name, enhancer in enhancers.items():
             started_s = time.perf_counter()
@@ -66,16 +69,16 @@ def run(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> dict[str, Scores
 def resample(scores: Mapping[str, Scores]) -> dict[str, dict[str, np.ndarray]]:
     """Imaging, consistency and overall of each: (1 + R,), the whole set first, then bootstrap resamples of the clips.
 
-    A metric is normalised so that 0 is the degraded source and 1 the clean clip through the VAE, the best that any
-    method on its latents can give; both ends are fixed for all resamples. Overall is the mean of all four metrics, as
-    the paper's is of its four.
+    A metric is the mean gain of clips over their own sources, in units of what the clean clip through the VAE gains on
+    average, the best that any method on its latents can give: 0 is the degraded source. That unit is fixed for all
+    resamples. Overall is the mean of all four metrics, as the paper's is of its four.
     """
-    drawn = picks(len(scores[SOURCE].metrics_NM))
-    means = {name: found.metrics_NM[drawn].mean(1) for name, found in scores.items()}
-    low, high = means[SOURCE][0], means[CEILING][0]
+    source_NM = scores[SOURCE].metrics_NM
+    room_M = (scores[CEILING].metrics_NM - source_NM).mean(0)
+    drawn = picks(len(source_NM))
     summaries = {}
-    for name, mean_RM in means.items():
-        unit_RM = (mean_RM - low) / (high - low)
+    for name, found in scores.items():
+        unit_RM = ((found.metrics_NM - source_NM) / room_M)[drawn].mean(1)
         summaries[name] = {
             "imaging": unit_RM[:, : len(IMAGING)].mean(1),
             "consistency": unit_RM[:, len(IMAGING) :].mean(1),
@@ -127,6 +130,22 @@ def interval(values: np.ndarray) -> list[float]:
     """The bootstrap interval of a summary whose first value is that of the whole set."""
     tail = (1 - LEVEL) / 2
     return [round(float(edge), 4) for edge in np.quantile(values[1:], (tail, 1 - tail))]
+
+
+def _scale(recipes: Mapping[str, Recipe]) -> int:
+    """The upscale that recipes share."""
+    rates = {recipe.t2i.upscale for recipe in recipes.values()}
+    if len(rates) > 1 or not min(rates).is_integer():
+        raise RecipeError(
+            f"t2i.upscale={sorted(rates)}", "must be one whole number in a measurement", "set it to 1 or 2"
+        )
+    return int(min(rates))
+
+
+def _vae_only(recipe: Recipe) -> Recipe:
+    """Encode and decode with a recipe's models, at the size of what comes in."""
+    tree = recipe.model_dump()
+    return parse_recipe({**tree, "composition": "VAE", "t2i": {**tree["t2i"], "upscale": 1.0}})
 
 
 def _enhance(samples: list[Sample], enhancer: Enhancer) -> list[np.ndarray]:

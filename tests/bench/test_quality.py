@@ -85,8 +85,10 @@ def count(counts: Counter, role: str, _module: Any, _inputs: Any, output: Any) -
 
 
 @pytest.mark.slow
-def test_a_run_measures_every_recipe_and_both_ends_of_the_scale():
-    found = run({"T2I": parse_recipe({**SMALL, "composition": "T2I"})}, VALIDATION_SEEDS[:2])
+@pytest.mark.parametrize("upscale", [1.0, 2.0])
+def test_a_run_measures_every_recipe_and_both_ends_of_the_scale(upscale: float):
+    tree = {**SMALL, "composition": "T2I", "t2i": {**SMALL["t2i"], "upscale": upscale}}
+    found = run({"T2I": parse_recipe(tree)}, VALIDATION_SEEDS[:2])
     assert {name: s.metrics_NM.shape for name, s in found.items()} == dict.fromkeys(
         (SOURCE, CEILING, "T2I"), (2, len(METRICS))
     )
@@ -109,6 +111,17 @@ def test_a_sweep_is_one_recipe_for_each_value():
             varied("demo", [], wrong)
 
 
-def test_the_known_motion_is_that_of_the_clean_clip():
-    s = sample(VALIDATION_SEEDS[2])
-    assert motion_error(s.clean, *s.motion) < 0.01 < motion_error(s.degraded, *s.motion)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_known_motion_is_that_of_the_clean_clip(scale: int):
+    s = sample(VALIDATION_SEEDS[2], frames=4, scale=scale)
+    assert s.source.shape == s.clean.shape == (4, 128 * scale, 128 * scale, 3)
+    assert s.degraded.shape == (4, 128, 128, 3)
+    assert motion_error(s.clean, *s.motion) < 0.01 < motion_error(s.source, *s.motion)
+
+
+def test_a_measurement_has_one_upscale():
+    one, two = (load_recipe("demo", [f"t2i.upscale={rate}"]) for rate in (1.0, 2.0))
+    with pytest.raises(RecipeError, match="one whole number"):
+        run({"one": one, "two": two}, VALIDATION_SEEDS[:1])
+    with pytest.raises(RecipeError, match="one whole number"):
+        run({"odd": load_recipe("demo", ["t2i.upscale=1.5"])}, VALIDATION_SEEDS[:1])
