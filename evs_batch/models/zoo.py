@@ -52,14 +52,12 @@ class T2VSource:
 
 
 T2I_MODELS: Mapping[str, T2ISource] = {
-    "tiny": T2ISource(folder=TINY),
+    "tiny": T2ISource(folder=TINY, latent_factor_px=4),
 }
 
 T2V_MODELS: Mapping[str, T2VSource] = {
-    "tiny": T2VSource(
-        base=T2I_MODELS["tiny"],
-        motion=TINY / "motion",
-    ),
+    "tiny": T2VSource(base=T2I_MODELS["tiny"], motion=TINY / "motion"),
+    "tiny-lightning": T2VSource(base=T2I_MODELS["tiny"], motion=TINY / "motion_few"),
 }
 
 LORAS: Mapping[str, Path] = {}

@@ -15,7 +15,7 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
-SOFT_PX = 0.8  # blur of what the motion module learns from
+SOFT_PX = 0.65  # blur of what the motion module learns from
 OUTLINE_PX = 3  # how far an outline's two motions are told apart badly
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 

@@ -34,8 +34,8 @@ class Plan:
     vae: Schedule = Schedule(steps=2200, learning_rate=1.5e-3)
     t2i: Schedule = Schedule(steps=4200, learning_rate=1e-3, ema=0.999)
     watercolor: Schedule = Schedule(steps=250, learning_rate=1e-3, ema=0.99)
-    motion: Schedule = Schedule(steps=1600, learning_rate=1e-3)
-    motion_few: Schedule = Schedule(steps=160, learning_rate=2e-4, ema=0.99)
+    motion: Schedule = Schedule(steps=2100, learning_rate=1e-3)
+    motion_few: Schedule = Schedule(steps=100, learning_rate=2e-4, ema=0.99)
 
 
 @dataclass(frozen=True, kw_only=True)

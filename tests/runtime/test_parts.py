@@ -83,7 +83,7 @@ def test_the_budget_is_the_smaller_of_recipe_and_object_store():
 
 
 def test_artifacts_live_as_long_as_a_later_stage_reads_them():
-    stages = {stage.name: stage for stage in path(load_recipe("demo"))}
+    stages = {stage.name: stage for stage in path(load_recipe("demo", ["t2v.switch_at=[3]"]))}
     kept = Artifacts(list(stages.values()))
     kept.keep(stages["decode"], ["a", "b"], ["frames a", "frames b"])
     assert kept.inputs(stages["t2i_a"], ["a", "b"]) == ["frames a", "frames b"]

@@ -7,7 +7,7 @@ def names(**tree) -> list[str]:
 
 
 def test_the_t2i_pool_is_visited_twice_around_the_block():
-    stages = path(load_recipe("demo"))
+    stages = path(load_recipe("demo", ["t2v.switch_at=[3]"]))
     assert [stage.name for stage in stages] == ["probe", "decode", "t2i_a", "t2v", "t2i_b", "encode"]
     assert [stage.role for stage in stages] == ["media", "media", "t2i", "t2v", "t2i", "media"]
 
@@ -27,7 +27,7 @@ def test_noise_is_kept_only_where_t2i_comes_back_to_it():
 
 
 def test_only_clean_latents_reach_the_t2v_pool():
-    assert [stage.needs for stage in path(load_recipe("demo")) if stage.role == "t2v"] == [("x0",)]
+    assert [stage.needs for stage in path(load_recipe("demo")) if stage.role == "t2v"] == [("x0",)] * 3
 
 
 def test_other_compositions_are_other_paths():

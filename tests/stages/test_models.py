@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import evs_batch
+from evs_batch.bench.domain import sample
 from evs_batch.evaluate import flicker_error, psnr
 from evs_batch.spec.recipe import load_recipe
 from evs_batch.spec.work import Clip
@@ -61,3 +62,18 @@ def test_any_size_comes_back_and_upscaling_doubles_it():
     assert evs_batch.enhance(frames, "noise").shape == (3, 70, 101, 3)
     assert evs_batch.enhance(frames, "noise", load_recipe("demo", ["t2i.upscale=2.0"])).shape == (3, 140, 202, 3)
     assert evs_batch.enhance(frames, "noise", load_recipe("demo", ["t2i.upscale=1.3"])).shape == (3, 91, 131, 3)
+
+
+def test_upscaled_clips_are_nearer_to_originals_of_their_size_than_bicubic_ones():
+    gains = []
+    for s in (sample(seed, scale=2) for seed in SEEDS[:3]):
+        result = evs_batch.enhance(s.degraded, s.clip.prompt, load_recipe("demo", ["t2i.upscale=2.0"]))
+        gains.append(psnr(result, s.clean) - psnr(s.source, s.clean))
+    assert np.mean(gains) > 1
+
+
+def test_the_few_step_t2v_does_the_block_in_one_step():
+    one_step = ["t2v.model='tiny-lightning'", "t2v.steps=8", "t2v.strength=0.125", "t2v.block_steps=1"]
+    s = sample(SEEDS[0])
+    result = evs_batch.enhance(s.degraded, s.clip.prompt, load_recipe("demo", one_step))
+    assert psnr(result, s.clean) > psnr(s.degraded, s.clean) + 1
