@@ -28,7 +28,7 @@ STYLE = ", watercolor"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Sizes of a training run; the defaults made the shipped weights."""
+    """Sizes of a training run; the model card says how the shipped weights came about."""
 
     clips: int = 2000
     vae: Schedule = Schedule(steps=2200, learning_rate=1.5e-3)
