@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evs_batch.bench.domain import Sample, sample
-from evs_batch.evaluate import flicker_error, motion_error, psnr, sharpness
+from evs_batch.evaluate import acutance, flicker_error, motion_error, psnr
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.stages.inline import Enhancer, load_enhancer
@@ -23,7 +23,7 @@ LEVEL = 0.95
 # Of a video and its sample, so that more is better.
 IMAGING = {
     "psnr_db": lambda video, s: psnr(video, s.clean),
-    "log2_sharpness": lambda video, s: -abs(float(np.log2(sharpness(video) / sharpness(s.clean)))),
+    "log2_acutance": lambda video, s: -abs(float(np.log2(acutance(video, s.clean)))),
 }
 CONSISTENCY = {
     "flicker_error": lambda video, s: -flicker_error(video, s.clean),

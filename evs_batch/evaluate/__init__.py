@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from evs_batch.evaluate.edges import acutance
 from evs_batch.evaluate.flow import warping_error
 from evs_batch.evaluate.free import sharpness, subject_consistency
 from evs_batch.evaluate.motion import motion_error
@@ -18,6 +19,7 @@ from evs_batch.evaluate.reference import flicker_error, psnr, ssim
 REFERENCE: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr_db": psnr,
     "ssim": ssim,
+    "acutance": acutance,
     "flicker_error": flicker_error,
 }
 # of a video and the one that it was made from
@@ -29,6 +31,7 @@ FREE: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 __all__ = [
     "FREE",
     "REFERENCE",
+    "acutance",
     "flicker_error",
     "motion_error",
     "psnr",

@@ -48,7 +48,7 @@ def test_a_run_is_measured_against_its_sources_and_clean_videos(evaluate, tmp_pa
     assert rows["psnr_db"].null_count == 1, "the failed row"
     assert rows["warping_error"].null_count == 2, "and the single frame"
     lines = {line["metric"]: line for line in json.loads(figures.read_text())["rows"]}
-    assert list(lines) == ["psnr_db", "ssim", "flicker_error", "sharpness", "warping_error"]
+    assert list(lines) == ["psnr_db", "ssim", "acutance", "flicker_error", "sharpness", "warping_error"]
     assert all(name in said.out for name in lines)
     psnr = lines["psnr_db"]
     assert psnr["rows"] == 2
