@@ -60,7 +60,9 @@ T2V_MODELS: Mapping[str, T2VSource] = {
     "tiny-lightning": T2VSource(base=T2I_MODELS["tiny"], motion=TINY / "motion_few"),
 }
 
-LORAS: Mapping[str, Path] = {}
+LORAS: Mapping[str, Path] = {
+    "tiny-watercolor": TINY / "watercolor" / "pytorch_lora_weights.safetensors",
+}
 
 
 def t2i_source(name: str) -> T2ISource:

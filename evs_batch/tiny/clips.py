@@ -15,7 +15,7 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
-SOFT_PX = 0.65  # blur of what the motion module learns from
+SOFT_PX = 1.0  # blur of what the motion module learns from
 OUTLINE_PX = 3  # how far an outline's two motions are told apart badly
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 
@@ -124,14 +124,13 @@ def soften(clip_FHW3: np.ndarray, sigma_px: float = SOFT_PX) -> np.ndarray:
 
 
 def watercolor(frames_FHW3: np.ndarray) -> np.ndarray:
-    """Paint over frames: pale pigment in even patches, dark rims between them, the grain of one sheet of paper."""
+    """Paint over frames: paler pigment, soft within, that dried in dark rims where one patch meets another."""
     x_F3HW = torch.tensor(frames_FHW3).permute(0, 3, 1, 2).float() / 255
     patches = gaussian_blur(x_F3HW, 1.5)
     steps = torch.cat([nnf.pad(patches.diff(dim=d), (0, d == -1, 0, d == -2)).abs() for d in (-1, -2)], 1)
     rim = gaussian_blur(steps.amax(1, keepdim=True), 0.8)
-    paper = _field(torch.randn((1, 1, 48, 48), generator=torch.Generator().manual_seed(0)), frames_FHW3.shape[1:3])
-    pale = 1 - 0.62 * (1 - patches) * (1 + 0.07 * paper)
-    return to_uint8(pale * (1 - 2.5 * rim))
+    pale = 1 - 0.75 * (1 - patches)
+    return to_uint8(pale * (1 - 5 * rim))
 
 
 def backward_motion(scene: Scene, frame: int, frames: int, *, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ frozen spatial layers, as AnimateDiff does (Guo et al. 2023), and a few-step stu
 # N pictures, F frames, C latent channels, H/W pixels, h/w latent cells
 
 import copy
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,19 @@ SHARP_EVERY = 2  # frames that the T2I learns from
 LARGE_FRAMES = (0, 10)  # of each clip, drawn at twice the size
 STYLE = ", watercolor"
 
+logging.getLogger("diffusers").setLevel(logging.ERROR)  # it warns of an empty list of modules
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Sizes of a training run; the model card says how the shipped weights came about."""
 
     clips: int = 2000
-    vae: Schedule = Schedule(steps=2200, learning_rate=1.5e-3)
-    t2i: Schedule = Schedule(steps=4200, learning_rate=1e-3, ema=0.999)
-    watercolor: Schedule = Schedule(steps=250, learning_rate=1e-3, ema=0.99)
-    motion: Schedule = Schedule(steps=2100, learning_rate=1e-3)
-    motion_few: Schedule = Schedule(steps=100, learning_rate=2e-4, ema=0.99)
+    vae: Schedule = Schedule(steps=6000, learning_rate=1.5e-3)
+    t2i: Schedule = Schedule(steps=6000, learning_rate=1e-3, ema=0.999)
+    watercolor: Schedule = Schedule(steps=800, learning_rate=2e-3, ema=0.99)
+    motion: Schedule = Schedule(steps=500, learning_rate=5e-4)
+    motion_few: Schedule = Schedule(steps=200, learning_rate=5e-4, ema=0.98)
 
 
 @dataclass(frozen=True, kw_only=True)

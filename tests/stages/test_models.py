@@ -41,7 +41,7 @@ def test_a_clip_does_not_see_its_batch_mates(enhanced):
         assert np.array_equal(alone, batched)
 
 
-@pytest.mark.parametrize("change", ["seed=24", "t2v.switch_at=[5]", "t2i.reentry='random'", "t2v.strength=0.5"])
+@pytest.mark.parametrize("change", ["seed=24", "t2v.switch_at=[2]", "t2i.reentry='random'", "t2v.strength=0.5"])
 def test_every_part_of_the_recipe_reaches_the_pixels(change: str, enhanced):
     seed = SEEDS[0]
     _, degraded, result = enhanced[seed]
@@ -76,10 +76,11 @@ def test_the_few_step_t2v_is_nearer_to_many_steps_than_its_teacher_in_as_few():
     samples = [sample(seed) for seed in SEEDS[:3]]
 
     def made(model: str, steps: int) -> list[np.ndarray]:
-        settings = ["composition='T2V'", f"t2v.model='{model}'", f"t2v.steps={steps}", "t2v.strength=0.25"]
+        settings = ["composition='T2V'", f"t2v.model='{model}'", f"t2v.steps={steps}", "t2v.strength=0.5"]
         return load_enhancer(load_recipe("demo", settings))([s.degraded for s in samples], [s.clip for s in samples])
 
-    many, few, student = made("tiny", 40), made("tiny", 8), made("tiny-lightning", 8)
+    many, few, student = made("tiny", 40), made("tiny", 4), made("tiny-lightning", 4)
+    print(f"PSNR to 40 steps: student {nearness(student, many):.2f} dB, teacher in as few {nearness(few, many):.2f} dB")
     assert nearness(student, many) > nearness(few, many)
 
 
