@@ -37,7 +37,7 @@ class Plan:
     vae: Schedule = Schedule(steps=6000, learning_rate=1.5e-3)
     t2i: Schedule = Schedule(steps=6000, learning_rate=1e-3, ema=0.999)
     watercolor: Schedule = Schedule(steps=800, learning_rate=2e-3, ema=0.99)
-    motion: Schedule = Schedule(steps=500, learning_rate=5e-4)
+    motion: Schedule = Schedule(steps=2000, learning_rate=1e-3)
     motion_few: Schedule = Schedule(steps=200, learning_rate=5e-4, ema=0.98)
 
 
