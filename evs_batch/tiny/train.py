@@ -38,7 +38,7 @@ class Plan:
     t2i: Schedule = Schedule(steps=6000, learning_rate=1e-3, ema=0.999)
     watercolor: Schedule = Schedule(steps=800, learning_rate=2e-3, ema=0.99)
     motion: Schedule = Schedule(steps=2000, learning_rate=1e-3)
-    motion_few: Schedule = Schedule(steps=200, learning_rate=5e-4, ema=0.98)
+    motion_few: Schedule = Schedule(steps=130, learning_rate=1e-4, ema=0.98)
 
 
 @dataclass(frozen=True, kw_only=True)
