@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 Model = Callable[[Tensor, Tensor], Tensor]  # (z_FChw, t) -> model output_FChw
+Renoise = list[torch.Generator] | None
 
 
 class Scheduler(Protocol):
@@ -23,7 +24,7 @@ class Scheduler(Protocol):
     timesteps: Tensor
 
     def scale_model_input(self, sample: Tensor, timestep: Any) -> Tensor: ...
-    def step(self, model_output: Tensor, timestep: Any, sample: Tensor) -> Any: ...
+    def step(self, model_output: Tensor, timestep: Any, sample: Tensor, *, generator: Any = None) -> Any: ...
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Any) -> Tensor: ...
 
 
@@ -74,9 +75,11 @@ def refine(t2i: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, 
     return denoise(t2i, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps)
 
 
-def stabilise(t2v: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:
+def stabilise(
+    t2v: Model, scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor, renoise: Renoise = None
+) -> Tensor:
     """Eq. 9: the encapsulated block. Its timesteps are independent of where T2I stands."""
-    return denoise(t2v, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps).x0_FChw
+    return denoise(t2v, scheduler, add_noise(scheduler, x0_FChw, eps_FChw, timesteps), timesteps, renoise).x0_FChw
 
 
 def invert(model: Model, scheduler: Scheduler, x0_FChw: Tensor, timesteps: Tensor) -> Tensor:
@@ -112,14 +115,19 @@ def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps
     return scheduler.add_noise(x0_FChw, eps_FChw, timesteps[:1])
 
 
-def denoise(model: Model, scheduler: Scheduler, z_FChw: Tensor, timesteps: Iterable[Tensor]) -> Bridge:
-    """Run the given steps and stop on the x0 of the last one, with the noise that it leaves in z (`ddim_step`)."""
+def denoise(
+    model: Model, scheduler: Scheduler, z_FChw: Tensor, timesteps: Iterable[Tensor], renoise: Renoise = None
+) -> Bridge:
+    """Run the given steps and stop on the x0 of the last one, with the noise that it leaves in z (`ddim_step`).
+
+    A scheduler that adds fresh noise between steps (LCM) draws it from `renoise`, one generator for each frame.
+    """
     x0, eps = z_FChw, torch.zeros_like(z_FChw)
     for t in timesteps:
         signal, noise = levels(scheduler, t)
         output = model(scheduler.scale_model_input(z_FChw, t), t)
-        step = scheduler.step(output, t, z_FChw)
-        x0 = step.pred_original_sample
+        step = scheduler.step(output, t, z_FChw, generator=renoise)
+        x0 = step.denoised if hasattr(step, "denoised") else step.pred_original_sample  # LCM's is boundary-scaled
         eps = (z_FChw - signal * x0) / noise
         z_FChw = step.prev_sample
     return Bridge(x0, eps)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 def frame_noise(seed: int, clip_id: str, purpose: str, frames: range, shape: tuple[int, int, int]) -> Tensor:
     """Standard normal noise (F, C, h, w) in fp32; the same in every batch, on every worker and retry."""
-    return torch.stack([_noise(seed, clip_id, purpose, frame, shape) for frame in frames])
+    return torch.stack([torch.randn(shape, generator=g) for g in frame_generators(seed, clip_id, purpose, frames)])
 
 
-def _noise(seed: int, clip_id: str, purpose: str, frame: int, shape: tuple[int, int, int]) -> Tensor:
-    name = f"{seed}/{purpose}/{frame}/{clip_id}".encode()
-    number = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest()) >> 1
-    return torch.randn(shape, generator=torch.Generator().manual_seed(number))
+def frame_generators(seed: int, clip_id: str, purpose: str, frames: range) -> list[torch.Generator]:
+    """Where each frame's noise comes from."""
+    names = [f"{seed}/{purpose}/{frame}/{clip_id}".encode() for frame in frames]
+    digests = [hashlib.blake2b(name, digest_size=8).digest() for name in names]
+    return [torch.Generator().manual_seed(int.from_bytes(digest) >> 1) for digest in digests]

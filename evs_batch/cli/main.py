@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from evs_batch.cli import bench, evaluate, job, recipes
+from evs_batch.cli import bench, evaluate, job, manifest, models, recipes
 from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
@@ -25,6 +25,8 @@ app.command()(job.validate)
 app.command()(job.status)
 app.command()(evaluate.evaluate)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 
 

@@ -38,9 +38,9 @@ def run(
     anything is started, RunError when it cannot go on.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    _check_models(recipe)
-    source = reading.open_manifest(str(manifest), recipe.seed)
     chosen, folder = Options(**options), storage.absolute(str(output))
+    _check_models(recipe, chosen.address)
+    source = reading.open_manifest(str(manifest), recipe.seed)
     if not str(output).strip():
         raise OutputError("an empty output", "must name a folder", "for example --output out/videos")
     with StopSignals() as signals, ledger.exclusive(folder, chosen.shard):
@@ -206,13 +206,17 @@ class Job:
         )
 
 
-def _check_models(recipe: Recipe) -> None:
-    """Names are wrong before anything is started, not after; raises ModelError."""
+def _check_models(recipe: Recipe, address: str | None) -> None:
+    """Wrong names, and missing files where the run is on this machine alone, are said at once; raises ModelError."""
     roles = {stage.role for stage in path(recipe)}
+    models: list[zoo.Entry] = []
     if "t2i" in roles:
-        zoo.t2i_source(recipe.t2i.model)
+        models += [zoo.t2i_source(recipe.t2i.model), *(zoo.lora_place(lora.path) for lora in recipe.t2i.loras)]
     if "t2v" in roles:
-        zoo.t2v_source(recipe.t2v.model)
+        models.append(zoo.t2v_source(recipe.t2v.model, recipe.t2v.base))
+    if not cluster.is_remote(address):
+        for model in models:
+            zoo.locate_all(model)
 
 
 def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dict[str, Any]:

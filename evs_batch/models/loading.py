@@ -1,10 +1,11 @@
-"""Read the parts of a model from disk: safetensors only, never code."""
+"""Read the parts of a model from disk: safetensors unless a pickle is allowed by name, and never code."""
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
@@ -13,50 +14,90 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from evs_batch.models.zoo import T2VSource, lora_file
+from evs_batch.models import layouts
+from evs_batch.models.hardware import Hardware
+from evs_batch.models.places import Place, locate
+from evs_batch.models.zoo import T2ISource, T2VSource, lora_place
 from evs_batch.spec.errors import ModelError
 from evs_batch.spec.recipe import Lora
 
 _VAES = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 
+Pickles = tuple[str, ...]
+
 logging.getLogger("diffusers").setLevel(logging.ERROR)  # it warns of fields that it ignores itself
 transformers_logging.disable_progress_bar()
 
 
-def load_vae(folder: Path) -> AutoencoderTiny | AutoencoderKL:
-    """The autoencoder of a diffusers folder, of the class that its config names."""
-    with _explained(folder / "vae"):
-        config: Any = AutoencoderKL.load_config(folder / "vae")
-        return _VAES[config["_class_name"]].from_pretrained(folder / "vae", **_SAFE)
+def load_vae(source: T2ISource, pickles: Pickles = ()) -> AutoencoderTiny | AutoencoderKL:
+    """The autoencoder, of the class that its config names."""
+    with _explained(source.vae or source.weights, source.wanted) as path:
+        if path.is_file():
+            return layouts.vae(layouts.read_tensors(path, pickles, layouts.VAE))
+        folder = path / "vae" if (path / "vae").is_dir() else path
+        config: Any = AutoencoderKL.load_config(folder)
+        return _VAES[config["_class_name"]].from_pretrained(folder, **_SAFE)
 
 
-def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder of a diffusers folder."""
-    with _explained(folder / "text_encoder"):
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+def load_text(source: T2ISource, pickles: Pickles = ()) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and text encoder."""
+    with _explained(source.tokenizer or source.weights, source.wanted) as path:
+        tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer", local_files_only=True)
+    with _explained(source.weights, source.wanted) as path:
+        if path.is_file():
+            return tokenizer, layouts.text_encoder(layouts.read_tensors(path, pickles, layouts.TEXT))
         encoder = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", use_safetensors=True, local_files_only=True, dtype=torch.float32
+            path / "text_encoder", use_safetensors=True, local_files_only=True, dtype=torch.float32
         )
         return tokenizer, encoder
 
 
-def load_unet(folder: Path, loras: Sequence[Lora] = ()) -> UNet2DConditionModel:
-    """The T2I noise predictor of a diffusers folder, with LoRAs merged into its weights."""
-    with _explained(folder / "unet"):
-        unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet", **_SAFE)
-    for number, lora in enumerate(loras):
-        _merge(unet, lora, f"lora{number}")
+def load_unet(source: T2ISource, loras: Sequence[Lora] = (), pickles: Pickles = ()) -> UNet2DConditionModel:
+    """The T2I noise predictor, with its own LoRAs and the given ones merged into its weights."""
+    with _explained(source.weights, source.wanted) as path:
+        if path.is_file():
+            unet: Any = layouts.unet(layouts.read_tensors(path, pickles, layouts.UNET))
+        else:
+            unet = UNet2DConditionModel.from_pretrained(path / "unet", **_SAFE)
+    wanted = [*source.loras, *((lora_place(lora.path), lora.weight) for lora in loras)]
+    for number, (place, weight) in enumerate(wanted):
+        _merge(unet.float(), place, weight, f"lora{number}")
     return unet
 
 
-def _merge(unet: Any, lora: Lora, name: str) -> None:
-    path = lora_file(lora.path)
-    with _explained(path):
-        read: Any = StableDiffusionLoraLoaderMixin.lora_state_dict(load_file(path), unet_config=unet.config)
+def shared_unet(
+    source: T2ISource, loras: Sequence[Lora], hardware: Hardware, pickles: Pickles = ()
+) -> UNet2DConditionModel:
+    """The U-Net on its device, once in this process: a T2I and a T2V on the same base hold one set of weights."""
+    key = (source.weights, source.loras, tuple(loras), hardware)
+    unet = _held.get(key)
+    if unet is None:
+        unet = _held[key] = hardware.place(load_unet(source, loras, pickles))
+    return unet
+
+
+_held: WeakValueDictionary[Any, UNet2DConditionModel] = WeakValueDictionary()
+
+
+def load_motion_unet(source: T2VSource, spatial: UNet2DConditionModel, pickles: Pickles = ()) -> UNetMotionModel:
+    """A motion module on the spatial layers of a T2I: it shares their weights with `spatial`, on its device."""
+    with _explained(source.motion, source.wanted) as path:
+        if path.is_file():
+            adapter: Any = layouts.motion_adapter(layouts.read_tensors(path, pickles))
+        else:
+            adapter = MotionAdapter.from_pretrained(path, **_SAFE)
+        adapter.to(spatial.device, spatial.dtype)
+        motion: Any = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
+        motion.load_state_dict({**spatial.state_dict(), **adapter.state_dict()}, strict=True, assign=True)
+        return motion
+
+
+def _merge(unet: Any, place: Place, weight: float, name: str) -> None:
+    with _explained(place, str(place)) as path:
+        read: Any = StableDiffusionLoraLoaderMixin.lora_state_dict(layouts.read_tensors(path), unet_config=unet.config)
         tensors, alphas = read
         if any(key.startswith("text_encoder") for key in tensors):
             raise ModelError(
@@ -65,17 +106,9 @@ def _merge(unet: Any, lora: Lora, name: str) -> None:
         if not any("lora" in key for key in tensors):
             raise ModelError(str(path), "holds no LoRA layers", "name a LoRA of a Stable Diffusion 1.5 U-Net")
         StableDiffusionLoraLoaderMixin.load_lora_into_unet(tensors, alphas, unet, adapter_name=name)
-    unet.set_adapters([name], [lora.weight])
+    unet.set_adapters([name], [weight])
     unet.fuse_lora(adapter_names=[name])
     unet.unload_lora()
-
-
-def load_motion_unet(source: T2VSource) -> UNetMotionModel:
-    """A motion module on the spatial layers of its base."""
-    with _explained(source.motion):
-        adapter = MotionAdapter.from_pretrained(source.motion, **_SAFE)
-        unet: Any = UNetMotionModel.from_unet2d(load_unet(source.base.folder), adapter)
-        return unet
 
 
 _SAFE: dict[str, Any] = {
@@ -87,8 +120,10 @@ _SAFE: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def _explained(folder: Path):
+def _explained(place: Place, wanted: str) -> Iterator[Path]:
+    """The file or folder of a place; whatever goes wrong with it is a ModelError."""
+    path = locate(place, wanted)
     try:
-        yield
+        yield path
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(str(folder), f"cannot be loaded ({error})", "check that the folder is complete") from error
+        raise ModelError(str(path), f"cannot be loaded ({error})", "check that it is complete") from error

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import windowed
+from evs_batch.models.attention import behind_first_frames, first_frame_twin
 from evs_batch.models.hardware import Hardware, in_chunks
 from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import ModelError
@@ -75,10 +76,14 @@ class Vae:
 
 
 class T2I:
-    """A frame-wise noise predictor."""
+    """A frame-wise noise predictor; with `first_frame`, every frame looks at the first one of its clip."""
 
-    def __init__(self, unet: UNet2DConditionModel, hardware: Hardware, frames_per_forward: int) -> None:
-        self._unet, self._hardware, self._frames = hardware.place(unet), hardware, frames_per_forward
+    def __init__(
+        self, unet: UNet2DConditionModel, hardware: Hardware, frames_per_forward: int, *, first_frame: bool = False
+    ) -> None:
+        self._spatial = unet  # whose weights a T2V may share
+        self._unet = first_frame_twin(unet, frames_per_forward) if first_frame else hardware.place(unet)
+        self._hardware, self._frames, self._first_frame = hardware, frames_per_forward, first_frame
         self.multiple = _side_multiple(unet)
 
     def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int]) -> Model:
@@ -93,6 +98,8 @@ class T2I:
 
                 return guided(unet, z, prompt_NTD[clip], negative_NTD[clip], guidance)
 
+            if self._first_frame:
+                return behind_first_frames(forward, self._frames, lengths, z_FChw, clip_of_frame)
             return in_chunks(forward, self._frames, z_FChw, clip_of_frame)
 
         return predict
@@ -101,8 +108,15 @@ class T2I:
 class T2V:
     """A noise predictor that sees windows of frames."""
 
-    def __init__(self, unet: UNetMotionModel, hardware: Hardware, injection: Injection | None = None) -> None:
+    def __init__(
+        self,
+        unet: UNetMotionModel,
+        hardware: Hardware,
+        injection: Injection | None = None,
+        spatial: UNet2DConditionModel | None = None,
+    ) -> None:
         self._unet, self._hardware, self.injection = hardware.place(unet), hardware, injection
+        self._spatial = spatial  # whose weights it uses: a T2I that is loaded later must find them
         self.max_window = int(unet.config["motion_max_seq_length"])
 
     def prompted(

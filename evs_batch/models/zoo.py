@@ -1,17 +1,18 @@
 """The model zoo: which files and which noise schedule a model name means. Nothing heavy is imported."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from evs_batch.models.places import Download, Hub, Local, Place, locate
 from evs_batch.spec.errors import ModelError, RecipeError, nearest
 
 if TYPE_CHECKING:
     from evs_batch.algo.evs import Scheduler
-
-Source = TypeVar("Source")
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
 
@@ -33,54 +34,191 @@ MOTION_DDIM = Schedule(
 )
 
 
+LCM = Schedule(scheduler="LCMScheduler", config={"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear"})
+LIGHTNING = Schedule(
+    scheduler="EulerDiscreteScheduler",
+    config={"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear", "timestep_spacing": "trailing"},
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class T2ISource:
-    """A diffusers folder with vae, text_encoder, tokenizer and unet."""
+    """A T2I: a diffusers folder with vae, text_encoder, tokenizer and unet, or one file in Stable Diffusion's layout.
 
-    folder: Path
+    `tokenizer` and `vae` are folders that have such a part, where it is not in the weights or another one is better.
+    """
+
+    name: str
+    weights: Place
+    tokenizer: Place | None = None
+    vae: Place | None = None
+    loras: tuple[tuple[Place, float], ...] = ()
     latent_factor_px: int = 8
     schedule: Schedule = SD_DDIM
+
+    @property
+    def wanted(self) -> str:
+        """What `evs-batch models fetch` is given for it."""
+        return self.name
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All that must be on this machine."""
+        return _given(self.weights, self.tokenizer, self.vae, *(place for place, _ in self.loras))
 
 
 @dataclass(frozen=True, kw_only=True)
 class T2VSource:
-    """A motion module and the T2I whose spatial layers it runs on."""
+    """A motion module (a diffusers folder, or a file in either layout) and the T2I whose spatial layers it runs on."""
 
+    name: str
     base: T2ISource
-    motion: Path
+    motion: Place
+    loras: tuple[tuple[Place, float], ...] = ()
     schedule: Schedule = MOTION_DDIM
 
+    @property
+    def wanted(self) -> str:
+        """What `evs-batch models fetch` is given for it."""
+        return self.name if self.name in T2V_MODELS else f"--role t2v {self.name}"
+
+    @property
+    def spatial(self) -> T2ISource:
+        """The base with the LoRAs that this motion module was trained with."""
+        return replace(self.base, loras=(*self.base.loras, *self.loras))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All that must be on this machine; of the base, its autoencoder is not used."""
+        return _given(self.base.weights, self.base.tokenizer, self.motion, *(place for place, _ in self.loras))
+
+
+Entry = T2ISource | T2VSource | Place
+
+
+def _given(*places: Place | None) -> tuple[Place, ...]:
+    return tuple(place for place in places if place)
+
+
+_SD_FILES = (
+    "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/config.json", "text_encoder/model.safetensors",
+    "tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
+)  # fmt: skip
+_MOTION_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+_RAIL = "creativeml-openrail-m"
+_SD = Hub(
+    repo="stable-diffusion-v1-5/stable-diffusion-v1-5", revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    files=_SD_FILES, licence=_RAIL, gigabytes=4.3,
+)  # fmt: skip
+_EP = Hub(
+    repo="emilianJR/epiCRealism", revision="6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
+    files=_SD_FILES, licence=_RAIL, gigabytes=4.3,
+)  # fmt: skip
+_RV = Download(
+    file="realisticVisionV60B1_v51VAE.safetensors", page="https://civitai.com/models/4201", licence=_RAIL, gigabytes=2.1
+)
+_WATERCOLOR = Download(
+    file="watercolor.safetensors", page="wherever the LoRA of your choice is (the release names none)"
+)
+_LCM_REPO = "wangfuyun/AnimateLCM"
+_LCM_REVISION = "6cdc714205bbc04c3b2031ee63725cd6e54dbe56"
 
 T2I_MODELS: Mapping[str, T2ISource] = {
-    "tiny": T2ISource(folder=TINY, latent_factor_px=4),
+    "tiny": T2ISource(name="tiny", weights=Local(TINY), latent_factor_px=4),
+    "SD": T2ISource(name="SD", weights=_SD),
+    "EP": T2ISource(name="EP", weights=_EP),
+    "RV": T2ISource(name="RV", weights=_RV, tokenizer=_SD),
+    "watercolor": T2ISource(name="watercolor", weights=_SD, loras=((_WATERCOLOR, 1.0),)),
 }
+
+
+def _lightning(base: str, steps: int, name: str) -> T2VSource:
+    file = f"animatediff_lightning_{steps}step_diffusers.safetensors"
+    motion = Hub(repo="ByteDance/AnimateDiff-Lightning", file=file, licence=_RAIL, gigabytes=0.9)
+    return T2VSource(name=name, base=T2I_MODELS[base], motion=motion, schedule=LIGHTNING)
+
+
+def _animatediff(version: int, name: str) -> T2VSource:
+    repo = f"guoyww/animatediff-motion-adapter-v1-5-{version}"
+    motion = Hub(repo=repo, files=_MOTION_FILES, gigabytes=1.8)
+    return T2VSource(name=name, base=T2I_MODELS["SD"], motion=motion)
+
 
 T2V_MODELS: Mapping[str, T2VSource] = {
-    "tiny": T2VSource(base=T2I_MODELS["tiny"], motion=TINY / "motion"),
-    "tiny-lightning": T2VSource(base=T2I_MODELS["tiny"], motion=TINY / "motion_few"),
+    "tiny": T2VSource(name="tiny", base=T2I_MODELS["tiny"], motion=Local(TINY / "motion")),
+    "tiny-lightning": T2VSource(name="tiny-lightning", base=T2I_MODELS["tiny"], motion=Local(TINY / "motion_few")),
+    **{name: _lightning(name.removeprefix("lightning"), 8, name) for name in ("lightningEP", "lightningSD")},
+    **{
+        name: _lightning(base, steps, name)
+        for base in ("EP", "SD")
+        for steps in (1, 2, 4)
+        if (name := f"lightning{base}-{steps}step")
+    },
+    "animatelcm": T2VSource(
+        name="animatelcm",
+        base=T2I_MODELS["SD"],
+        motion=Hub(repo=_LCM_REPO, revision=_LCM_REVISION, files=_MOTION_FILES, licence="mit", gigabytes=1.8),
+        loras=((Hub(repo=_LCM_REPO, revision=_LCM_REVISION, file="AnimateLCM_sd15_t2v_lora.safetensors"), 0.8),),
+        schedule=LCM,
+    ),
+    "animatediff-v2": _animatediff(2, "animatediff-v2"),
+    "animatediff-v3": _animatediff(3, "animatediff-v3"),
 }
 
-LORAS: Mapping[str, Path] = {
-    "tiny-watercolor": TINY / "watercolor" / "pytorch_lora_weights.safetensors",
+LORAS: Mapping[str, Place] = {
+    "tiny-watercolor": Local(TINY / "watercolor" / "pytorch_lora_weights.safetensors"),
+    "watercolor": _WATERCOLOR,
 }
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def t2i_source(name: str) -> T2ISource:
-    """Look a T2I model up; raises ModelError with the nearest name."""
-    return _look_up("t2i.model", name, T2I_MODELS)
+    """A T2I by name, by the path of a folder or file, or by hub id; raises ModelError with the nearest name."""
+    if name in T2I_MODELS:
+        return T2I_MODELS[name]
+    place = _place("t2i.model", name, _SD_FILES, T2I_MODELS)
+    alone = isinstance(place, Local) and place.path.is_file()
+    return T2ISource(
+        name=name, weights=place, tokenizer=_SD if alone else None, latent_factor_px=_latent_factor_px(place)
+    )
 
 
-def t2v_source(name: str) -> T2VSource:
-    """Look a T2V model up; raises ModelError with the nearest name."""
-    return _look_up("t2v.model", name, T2V_MODELS)
+def t2v_source(name: str, base: str = "") -> T2VSource:
+    """A T2V by name, path or hub id of its motion module, on the spatial layers of `base` if that is given."""
+    found = T2V_MODELS.get(name)
+    if found is None:
+        motion = _place("t2v.model", name, _MOTION_FILES, T2V_MODELS)
+        found = T2VSource(name=name, base=T2I_MODELS["SD"], motion=motion)
+    return replace(found, base=t2i_source(base)) if base else found
 
 
-def lora_file(name: str) -> Path:
+def lora_place(name: str) -> Place:
     """A LoRA of the zoo by its name, or a file by its path; raises ModelError if there is neither."""
-    path = LORAS.get(name, Path(name))
-    if not path.is_file():
+    if name not in LORAS and not Path(name).is_file():
         raise ModelError(f"t2i.loras={name!r}", "neither in the model zoo nor a file", nearest(name, LORAS))
-    return path
+    return LORAS.get(name, Local(Path(name).absolute()))
+
+
+def named(name: str, role: str = "") -> list[Entry]:
+    """All that a name means in the zoo, or what it means in one role; a path or hub id is a T2I if no role is given."""
+    if role not in ("", *_ROLES):
+        raise ModelError(f"--role {role}", f"must be one of {', '.join(_ROLES)}", "change it or leave it out")
+    found = [table[name] for of, (table, _) in _ROLES.items() if role in ("", of) and name in table]
+    return found or [_ROLES[role or "t2i"][1](name)]
+
+
+def places(entry: Entry) -> tuple[Place, ...]:
+    """All that must be on this machine for a model or a LoRA."""
+    return entry.places if isinstance(entry, T2ISource | T2VSource) else (entry,)
+
+
+def locate_all(entry: Entry) -> list[Path]:
+    """Where all of it is; raises ModelError for the first place that is empty."""
+    wanted = entry.wanted if isinstance(entry, T2ISource | T2VSource) else f"--role lora {entry}"
+    return [locate(place, wanted) for place in places(entry)]
 
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> "Scheduler":
@@ -93,7 +231,24 @@ def scheduler(source: T2ISource | T2VSource, steps: int) -> "Scheduler":
     return made
 
 
-def _look_up(key: str, name: str, table: Mapping[str, Source]) -> Source:
-    if name not in table:
-        raise ModelError(f"{key}={name!r}", "not in the model zoo", nearest(name, table))
-    return table[name]
+def _latent_factor_px(place: Place) -> int:
+    """8, as all of Stable Diffusion, unless a folder's autoencoder says otherwise."""
+    config = place.path / "vae" / "config.json" if isinstance(place, Local) else None
+    if config is None or not config.is_file():
+        return 8
+    return 2 ** (len(json.loads(config.read_text()).get("block_out_channels", "1234")) - 1)
+
+
+_ROLES: Mapping[str, tuple[Mapping[str, Entry], Callable[[str], Entry]]] = {
+    "t2i": (T2I_MODELS, t2i_source),
+    "t2v": (T2V_MODELS, t2v_source),
+    "lora": (LORAS, lora_place),
+}
+
+
+def _place(key: str, name: str, files: tuple[str, ...], table: Mapping[str, object]) -> Place:
+    if Path(name).exists():
+        return Local(Path(name).absolute())
+    if _HUB_ID.fullmatch(name):
+        return Hub(repo=name, files=files)
+    raise ModelError(f"{key}={name!r}", "neither in the model zoo, nor a path, nor a hub id", nearest(name, table))

@@ -19,12 +19,21 @@ KNOCK_S = 5.0
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
 
 
+def is_remote(address: str | None) -> bool:
+    """Whether a run joins a cluster; else it starts a Ray of its own on this machine."""
+    return bool(_where(address))
+
+
+def _where(address: str | None) -> str | None:
+    return address or os.environ.get("RAY_ADDRESS")
+
+
 def connect(address: str | None) -> None:
     """Join the cluster at `address` (or in RAY_ADDRESS, as in a Ray job); without one start a local Ray."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Media workers never touch a GPU; this only silences Ray's warning that they could see it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    where = address or os.environ.get("RAY_ADDRESS")
+    where = _where(address)
     try:
         if where:
             _knock(where)

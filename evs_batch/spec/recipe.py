@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from evs_batch.spec import release
 from evs_batch.spec.errors import RecipeError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
@@ -33,10 +34,13 @@ class Lora(BaseModel, frozen=True, extra="forbid"):
 Entry = Literal["random", "ddim"]
 
 
+_MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id"
+
+
 class T2I(BaseModel, frozen=True, extra="forbid"):
     """The text-to-image model and its noising and denoising, frame by frame."""
 
-    model: str = Field(default="tiny", description="name in the model zoo")
+    model: str = Field(default="tiny", description=_MODEL)
     steps: int = Field(default=50, ge=1, le=999, description="T_I: DDIM steps of the whole schedule")
     strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
     guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
@@ -44,6 +48,9 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
     entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
     reentry: Literal["random", "ddim", "ddim_step"] = Field(
         default="ddim_step", description="noise after a T2V block: fresh, by DDIM inversion, or what z_t and x0 imply"
+    )
+    attention: Literal["self", "first_frame"] = Field(
+        default="self", description="whose keys and values a frame's self-attention sees: its own, or the first frame's"
     )
     loras: tuple[Lora, ...] = Field(default=(), max_length=8, description="LoRAs to merge, with their weights")
 
@@ -56,7 +63,8 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
 class T2V(BaseModel, frozen=True, extra="forbid"):
     """The text-to-video model and its encapsulated block."""
 
-    model: str = Field(default="tiny", description="name in the model zoo")
+    model: str = Field(default="tiny", description=f"{_MODEL}; of a motion module")
+    base: str = Field(default="", description="T2I whose spatial layers it runs on; default: those it was trained on")
     steps: int = Field(default=8, ge=1, le=1000, description="T_V: steps of the whole schedule")
     strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that the block may use")
     block_steps: int = Field(default=2, ge=1, description="n_V: steps that the block runs")
@@ -104,6 +112,11 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
     memory_gb: float = Field(default=4.0, gt=0, le=1e6, description="pixels and latents in flight")
     max_attempts: int = Field(default=3, ge=1, description="tries of one clip before it fails")
+    pickles: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="names of pickle files that may be read as weights: they can run programs",
+    )
     stall_s: float = Field(default=1800.0, gt=0, description="a run without progress for so long is ended")
 
 
@@ -122,6 +135,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def _check(self) -> "Recipe":
         if "T2I" in self.composition and self.t2i.executed_steps < 1:
             raise _too_few_steps("t2i", self.t2i.steps, self.t2i.strength)
+        if self.t2i.attention == "first_frame" and self.runtime.frames_per_forward < 2:
+            raise RecipeError(
+                "runtime.frames_per_forward=1", "must be 2 or more with t2i.attention='first_frame'", "raise it"
+            )
         if "T2V" in self.composition:
             self._check_t2v()
         if self.composition == "T2I+[T2V]+T2I":
@@ -197,7 +214,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "stall_s"}
+_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "pickles", "stall_s"}
 
 
 def _too_few_steps(table: str, steps: int, strength: float) -> RecipeError:
@@ -212,7 +229,9 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a ready recipe by name or a TOML file by path; `overrides` are `key.key=value` strings.
+    """Read a ready recipe by name, or by path a TOML file or a JSON config of the EVS release.
+
+    `overrides` are `key.key=value` strings.
 
     Raises RecipeError for an unknown recipe, key or value.
     """
@@ -221,10 +240,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"recipe '{name}'", "neither a ready recipe nor a TOML file", nearest(str(name), recipe_names())
         )
-    try:
-        tree = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), f"not valid TOML ({error})", "mend the line that it names") from error
+    tree = release.read_recipe(path.read_bytes()) if release.is_release(path) else _read_toml(path)
     for override in overrides:
         _override(tree, override)
     return parse_recipe(tree)
@@ -236,6 +252,13 @@ def parse_recipe(tree: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise _explain(error) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), f"not valid TOML ({error})", "mend the line that it names") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

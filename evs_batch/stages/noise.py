@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from evs_batch.algo.noise import frame_noise
+from evs_batch.algo.noise import frame_generators, frame_noise
 from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Item
 
@@ -20,3 +20,14 @@ def draw_noise(items: list[Item], stage: Stage, like_FChw: Tensor) -> Tensor:
             for item in items
         ]
     ).to(like_FChw.device)
+
+
+def renoise_generators(items: list[Item], stage: Stage) -> list[torch.Generator]:
+    """What a scheduler draws from that adds noise between the steps of a stage, for all frames of a call."""
+    return [
+        generator
+        for item in items
+        for generator in frame_generators(
+            item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}/steps", range(item.known.frames)
+        )
+    ]

@@ -22,11 +22,12 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     """Load VAE, text encoder and T2I onto this process's device."""
     source = zoo.t2i_source(recipe.t2i.model)
     zoo.scheduler(source, recipe.t2i.steps)
-    hardware = pick_hardware(recipe.runtime.precision, threads)
-    vae = Vae(loading.load_vae(source.folder), hardware)
-    text = TextEncoder(*loading.load_text(source.folder), hardware)
-    unet = loading.load_unet(source.folder, recipe.t2i.loras)
-    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward)
+    hardware, pickles = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles
+    vae = Vae(loading.load_vae(source, pickles), hardware)
+    text = TextEncoder(*loading.load_text(source, pickles), hardware)
+    unet = loading.shared_unet(source, recipe.t2i.loras, hardware, pickles)
+    first_frame = recipe.t2i.attention == "first_frame"
+    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward, first_frame=first_frame)
     return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
 
 

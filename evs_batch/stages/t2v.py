@@ -15,22 +15,23 @@ from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Arrays, Item, Result
-from evs_batch.stages.noise import draw_noise
+from evs_batch.stages.noise import draw_noise, renoise_generators
 
 
 def load(recipe: Recipe, threads: int) -> "T2VRunner":
     """Load text encoder and T2V onto this process's device; raises RecipeError if the window does not fit."""
-    source = zoo.t2v_source(recipe.t2v.model)
+    source = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
     zoo.scheduler(source, recipe.t2v.steps)
-    hardware = pick_hardware(recipe.runtime.precision, threads)
-    unet, sfi = loading.load_motion_unet(source), recipe.sfi
+    hardware, pickles, sfi = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles, recipe.sfi
+    spatial = loading.shared_unet(source.spatial, (), hardware, pickles)
+    unet = loading.load_motion_unet(source, spatial, pickles)
     injection = Injection(unet, sfi.layers, sfi.gamma, sfi.convolution) if sfi.enabled else None
-    t2v = T2V(unet, hardware, injection)
+    t2v = T2V(unet, hardware, injection, spatial)
     if recipe.t2v.window > t2v.max_window:
         raise RecipeError(
             f"t2v.window={recipe.t2v.window}", f"this motion module sees at most {t2v.max_window} frames", "lower it"
         )
-    text = TextEncoder(*loading.load_text(source.base.folder), hardware)
+    text = TextEncoder(*loading.load_text(source.base, pickles), hardware)
     return T2VRunner(recipe, source, text, t2v, hardware.device)
 
 
@@ -57,7 +58,8 @@ class T2VRunner:
         else:
             eps_FChw = draw_noise(items, stage, x0_FChw)
         with injection.inject() if injection else nullcontext():
-            x0_FChw = evs.stabilise(self._model(items, t2v.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+            model, renoise = self._model(items, t2v.guidance), renoise_generators(items, stage)
+            x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, timesteps, renoise)
         return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
 
     def _model(self, items: list[Item], guidance: float) -> evs.Model:

@@ -1,4 +1,4 @@
-"""Input manifests: Parquet, CSV, JSONL, or a folder of Parquet files, streamed in batches of rows."""
+"""Input manifests: Parquet, CSV, JSONL, a config of the EVS release, or a folder of Parquet files; rows in batches."""
 
 import csv
 import hashlib
@@ -7,11 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evs_batch.spec import release
 from evs_batch.spec.errors import EvsError, ManifestError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
 from evs_batch.store import storage
@@ -51,10 +54,16 @@ def _read_jsonl(file: Any) -> Read:
     return table.schema, iter(table.to_batches(BATCH_ROWS))
 
 
+def _read_release(file: Any) -> Read:
+    table = pa.Table.from_pylist(release.read_rows(file.read()))
+    return table.schema, iter(table.to_batches(BATCH_ROWS))
+
+
 READERS: Mapping[str, Callable[[Any], Read]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
+    release.SUFFIX: _read_release,
 }
 
 
@@ -110,6 +119,18 @@ def problems(manifest: Manifest) -> Iterator[tuple[int, EvsError]]:
     for row in manifest:
         if row.error:
             yield row.number, row.error
+
+
+def write_parquet(manifest: Manifest, path: Path) -> int:
+    """The same rows as one Parquet file, their videos as absolute URIs; returns how many there are."""
+    column = manifest.columns["uri"]
+    schema = manifest.schema.set(manifest.schema.get_field_index(column), pa.field(column, pa.string()))
+    rows_left = iter(manifest)
+    with storage.whole(path) as file, pq.ParquetWriter(file, schema) as writer:
+        while rows := list(islice(rows_left, BATCH_ROWS)):
+            cells = [{**row.cells, **({column: row.clip.uri} if row.clip else {})} for row in rows]
+            writer.write_table(pa.Table.from_pylist(cells, schema))
+    return manifest.rows
 
 
 def _files(uri: str) -> tuple[str, ...]:

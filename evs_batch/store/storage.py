@@ -65,7 +65,7 @@ def publish(local: Path, uri: str) -> None:
     """Put a finished local file at `uri`, where it appears whole or not at all."""
     fs, path = filesystem(uri)
     if isinstance(fs, LocalFileSystem):
-        with _whole(Path(path)) as file, local.open("rb") as source:
+        with whole(Path(path)) as file, local.open("rb") as source:
             shutil.copyfileobj(source, file)
     else:
         fs.put_file(str(local), path)
@@ -75,14 +75,14 @@ def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
     fs, path = filesystem(uri)
     if isinstance(fs, LocalFileSystem):
-        with _whole(Path(path)) as file:
+        with whole(Path(path)) as file:
             file.write(data)
     else:
         fs.pipe_file(path, data)
 
 
 @contextlib.contextmanager
-def _whole(target: Path) -> Iterator[BinaryIO]:
+def whole(target: Path) -> Iterator[BinaryIO]:
     """A new file beside the target, which takes its place when it is complete and on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")

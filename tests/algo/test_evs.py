@@ -7,9 +7,10 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
 
 from evs_batch.algo import evs
-from evs_batch.algo.noise import frame_noise
+from evs_batch.algo.noise import frame_generators, frame_noise
 
 SHAPE = (4, 3, 5)
 FRAMES = 6
@@ -141,6 +142,33 @@ def test_the_bridge_holds_under_a_scheduler_that_scales_z_in_another_way():
     bridge = evs.refine(lambda _z, _t: eps, euler(), x0, eps, times)
     assert torch.allclose(bridge.x0_FChw, x0, atol=1e-4)
     assert torch.allclose(bridge.eps_FChw, eps, atol=1e-4)
+
+
+def test_lcm_gives_its_boundary_scaled_x0_and_draws_noise_by_frame():
+    times = evs.tail(lcm(), 3)
+    purpose = (7, "clip", "steps", range(FRAMES))
+    x0 = torch.randn(FRAMES, *SHAPE, generator=torch.Generator().manual_seed(0))
+    eps = torch.randn(FRAMES, *SHAPE, generator=torch.Generator().manual_seed(1))
+    made = evs.stabilise(t2i, lcm(), x0, eps, times, frame_generators(*purpose))
+
+    z, draw = math.sqrt(ALPHAS_V[times[0]]) * x0 + math.sqrt(1 - ALPHAS_V[times[0]]) * eps, frame_generators(*purpose)
+    for t, after in zip(times.tolist(), [*times.tolist()[1:], None], strict=True):
+        clean = (z - math.sqrt(1 - ALPHAS_V[t]) * t2i(z, t)) / math.sqrt(ALPHAS_V[t])
+        skip, out = 0.25 / ((10 * t) ** 2 + 0.25), 10 * t / math.sqrt((10 * t) ** 2 + 0.25)
+        slow = skip * z + out * clean
+        if after is not None:
+            fresh = torch.stack([torch.randn(SHAPE, generator=g) for g in draw])
+            z = math.sqrt(ALPHAS_V[after]) * slow + math.sqrt(1 - ALPHAS_V[after]) * fresh
+    assert torch.allclose(made, slow, atol=1e-5)
+
+    alone = evs.stabilise(t2i, lcm(), x0[3:4], eps[3:4], times, frame_generators(*purpose)[3:4])
+    assert torch.equal(alone[0], made[3]), "whatever the batch"
+
+
+def lcm() -> LCMScheduler:
+    made = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear")
+    made.set_timesteps(8)
+    return made
 
 
 def euler() -> EulerDiscreteScheduler:

@@ -9,18 +9,18 @@ from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from evs_batch.models import loading
+from evs_batch.models import loading, zoo
 from evs_batch.spec.errors import ModelError
 from evs_batch.spec.recipe import Lora, parse_recipe
-from evs_batch.tiny import WEIGHTS
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 RANK = 2
+TINY = zoo.t2i_source("tiny")
 
 
 def write_lora(folder: Path, seed: int = 0) -> Path:
     """A LoRA of random weights on one layer, in the format that diffusers saves."""
-    unet = loading.load_unet(WEIGHTS)
+    unet = loading.load_unet(TINY)
     unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=[LAYER]))
     generator = torch.Generator().manual_seed(seed)
     layers: Any = {
@@ -38,7 +38,7 @@ def product(path: Path) -> torch.Tensor:
 
 
 def layer(*loras: Lora) -> torch.Tensor:
-    unet: Any = loading.load_unet(WEIGHTS, loras)
+    unet: Any = loading.load_unet(TINY, loras)
     return unet.get_submodule(LAYER).weight
 
 
@@ -50,8 +50,8 @@ def test_several_loras_are_added_with_their_weights(tmp_path: Path):
 
 def test_nothing_of_the_merging_stays_in_the_model(tmp_path: Path):
     path = write_lora(tmp_path)
-    names = list(loading.load_unet(WEIGHTS, [Lora(path=str(path))]).state_dict())
-    assert names == list(loading.load_unet(WEIGHTS).state_dict())
+    names = list(loading.load_unet(TINY, [Lora(path=str(path))]).state_dict())
+    assert names == list(loading.load_unet(TINY).state_dict())
 
 
 def test_a_recipe_takes_a_path_or_a_path_with_a_weight():

@@ -24,7 +24,7 @@ X0 = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(2))
 
 @pytest.fixture
 def unet() -> Any:
-    return loading.load_motion_unet(SOURCE)
+    return loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base))
 
 
 def inverted_and_denoised(unet: Any, *, available: int, executed: int, **sfi: Any) -> tuple[torch.Tensor, Injection]:
@@ -50,7 +50,11 @@ def error(made: torch.Tensor) -> float:
 
 def test_more_injection_keeps_more_of_the_video():
     full, half, little = (
-        error(inverted_and_denoised(loading.load_motion_unet(SOURCE), available=10, executed=10, gamma=gamma)[0])
+        error(
+            inverted_and_denoised(
+                loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), available=10, executed=10, gamma=gamma
+            )[0]
+        )
         for gamma in (1.0, 0.5, 0.0)
     )
     assert full < half < little
@@ -60,7 +64,11 @@ def test_the_convolution_keeps_more_still():
     without, with_it = (
         error(
             inverted_and_denoised(
-                loading.load_motion_unet(SOURCE), available=10, executed=10, gamma=0.5, convolution=on
+                loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)),
+                available=10,
+                executed=10,
+                gamma=0.5,
+                convolution=on,
             )[0]
         )
         for on in (False, True)
@@ -70,7 +78,9 @@ def test_the_convolution_keeps_more_still():
 
 def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any):
     injected, _ = inverted_and_denoised(unet, available=10, executed=10, gamma=1.0)
-    model = T2V(loading.load_motion_unet(SOURCE), CPU).prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
+    model = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
+        TEXT, TEXT, 1.0, [FRAMES], 16, 8
+    )
     scheduler = zoo.scheduler(SOURCE, STEPS)
     tail = evs.tail(scheduler, 10)
     alone = evs.stabilise(model, zoo.scheduler(SOURCE, STEPS), X0, evs.invert(model, scheduler, X0, tail), tail)
@@ -78,7 +88,9 @@ def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any)
 
 
 def test_processors_that_neither_record_nor_inject_change_nothing(unet: Any):
-    plain = T2V(loading.load_motion_unet(SOURCE), CPU).prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
+    plain = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
+        TEXT, TEXT, 1.0, [FRAMES], 16, 8
+    )
     watched = T2V(unet, CPU, Injection(unet, "all", 0.5)).prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
     assert torch.allclose(plain(X0, torch.tensor(249)), watched(X0, torch.tensor(249)), atol=1e-5)
 

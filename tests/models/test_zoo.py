@@ -25,7 +25,7 @@ def test_the_schedules_of_the_two_models_differ():
 
 def test_an_incomplete_folder_is_named(tmp_path: Path):
     with pytest.raises(ModelError, match="cannot be loaded"):
-        loading.load_unet(tmp_path)
+        loading.load_unet(zoo.t2i_source(str(tmp_path)))
 
 
 def test_pickled_weights_are_never_read(tmp_path: Path):
@@ -34,7 +34,7 @@ def test_pickled_weights_are_never_read(tmp_path: Path):
     torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
     weights.unlink()
     with pytest.raises(ModelError, match="cannot be loaded"):
-        loading.load_unet(tmp_path)
+        loading.load_unet(zoo.t2i_source(str(tmp_path)))
 
 
 def test_the_shipped_weights_are_small():
@@ -89,9 +89,8 @@ def test_a_number_of_steps_that_a_schedule_cannot_divide_is_refused():
         zoo.scheduler(zoo.t2v_source("tiny"), 61)
 
 
-@pytest.mark.parametrize("name", zoo.T2I_MODELS)
-def test_the_latents_of_a_model_are_as_large_as_the_zoo_says(name: str):
+def test_the_latents_of_a_model_are_as_large_as_the_zoo_says():
     """The scheduler counts bytes by it, in processes that load no model."""
-    source = zoo.t2i_source(name)
-    config: Any = loading.load_vae(source.folder).config
+    source = zoo.t2i_source("tiny")
+    config: Any = loading.load_vae(source).config
     assert 2 ** (len(config.block_out_channels) - 1) == source.latent_factor_px

@@ -1,0 +1,53 @@
+"""`evs-batch models`: where weights come from, and what of it is here."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="The model zoo: list it, fetch weights, verify them.")
+
+NAMES = typer.Argument(metavar="NAME…", help="Names of the zoo, or hub ids; `models verify` takes paths too.")
+ROLE = typer.Option("", metavar="t2i|t2v|lora", help="What a name is; default: all that the zoo knows by it, or a T2I.")
+WIDE = 200  # columns where no terminal says how many
+
+
+@app.callback()
+def models() -> None:
+    """The model zoo."""
+
+
+@app.command("list")
+def list_models() -> None:
+    """Every name that a recipe can use, where its weights come from, and whether they are on this machine."""
+    from evs_batch.models import zoo
+
+    table = Table("name", "role", "weights", "GB", "licence", "here", box=None, pad_edge=False)
+    for role, entries in (("t2i", zoo.T2I_MODELS), ("t2v", zoo.T2V_MODELS), ("lora", zoo.LORAS)):
+        for name, entry in entries.items():
+            for number, place in enumerate(zoo.places(entry)):
+                first = (name, role) if number == 0 else ("", "")
+                size = f"{place.gigabytes:.1f}" if place.gigabytes else ""
+                table.add_row(*first, str(place), size, place.licence, "yes" if place.find() else "no")
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+
+
+@app.command()
+def fetch(names: list[str] = NAMES, role: str = ROLE) -> None:
+    """Download what these models need and this machine lacks; print where it is."""
+    from evs_batch.models import zoo
+
+    wanted = [place for name in names for entry in zoo.named(name, role) for place in zoo.places(entry)]
+    for place in dict.fromkeys(wanted):
+        typer.echo(place.find() or place.fetch())
+
+
+@app.command()
+def verify(names: list[str] = NAMES, role: str = ROLE) -> None:
+    """Load every part of these models; compare files with the checksums that the hub gave."""
+    from evs_batch.models import verification, zoo
+
+    for entry in (entry for name in names for entry in zoo.named(name, role)):
+        for line in verification.verify(entry):
+            typer.echo(line)
