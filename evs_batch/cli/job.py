@@ -6,12 +6,17 @@ import typer
 
 EXIT_TOO_MANY_FAILED = 3
 
-MANIFEST = typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSONL file, or a folder of Parquet files.")
+MANIFEST = typer.Argument(
+    metavar="MANIFEST",
+    help="Parquet, CSV or JSONL file, a folder of Parquet files, or a JSON config of the EVS release.",
+)
 
 
 def run(
     manifest: str = MANIFEST,
-    recipe: str = typer.Option(..., "--recipe", "-r", help="A ready recipe or a TOML file."),
+    recipe: str | None = typer.Option(
+        None, "--recipe", "-r", help="A ready recipe or a TOML file; default: that of a config of the EVS release."
+    ),
     output: str = typer.Option(..., "--output", "-o", help="Folder of the results. The same one again resumes."),
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Change a key of the recipe."),
     limit: int | None = typer.Option(None, min=1, help="Do the first N rows only."),
@@ -25,9 +30,12 @@ def run(
 ) -> None:
     """Enhance every video of a manifest; the same command again resumes."""
     from evs_batch import display, driver
+    from evs_batch.spec import toml
     from evs_batch.spec.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe or _recipe_of(manifest), overrides)
+    if recipe is None:
+        typer.echo(toml.dump(loaded.model_dump(mode="json")), err=True)
     options = {
         "limit": limit, "shard": driver.parse_shard(shard), "address": address,
         "t2i_workers": t2i_workers, "t2v_workers": t2v_workers, "retry_failed": retry_failed,
@@ -39,6 +47,18 @@ def run(
         sys.exit(128 + summary.signal)
     if summary.failed_fraction > max_failed_fraction:
         sys.exit(EXIT_TOO_MANY_FAILED)
+
+
+def _recipe_of(manifest: str) -> str:
+    """The config of the release that is a manifest and a recipe at once."""
+    from evs_batch.spec.errors import RecipeError
+    from evs_batch.spec.recipe import recipe_names
+    from evs_batch.spec.release import is_release
+
+    if not is_release(manifest):
+        raise RecipeError("no --recipe", "one must be named, unless MANIFEST is a config of the EVS release",
+                          f"add --recipe: {', '.join(recipe_names())}")  # fmt: skip
+    return manifest
 
 
 def validate(manifest: str = MANIFEST) -> None:

@@ -4,6 +4,7 @@ import json
 
 import typer
 
+from evs_batch.spec import toml
 from evs_batch.spec.recipe import Recipe, load_recipe, recipe_names
 
 app = typer.Typer(invoke_without_command=True, help="The ready recipes; `recipes show R` prints one, resolved.")
@@ -17,9 +18,13 @@ def recipes(context: typer.Context) -> None:
 
 
 @app.command()
-def show(recipe: str = typer.Argument(help="A ready recipe or a TOML file.")) -> None:
-    """Print a recipe with all its keys, as JSON."""
-    typer.echo(load_recipe(recipe).model_dump_json(indent=2))
+def show(
+    recipe: str = typer.Argument(help="A ready recipe, a TOML file, or a JSON config of the EVS release."),
+    as_toml: bool = typer.Option(False, "--toml", help="As TOML, to be changed and run; default: JSON."),
+) -> None:
+    """Print a recipe with all its keys."""
+    loaded = load_recipe(recipe).model_dump(mode="json")
+    typer.echo(toml.dump(loaded) if as_toml else json.dumps(loaded, indent=2))
 
 
 @app.command()
