@@ -15,7 +15,6 @@ import torch.nn.functional as nnf
 
 SIZE_PX = 128
 SUPERSAMPLE = 2
-SOFT_PX = 1.0  # blur of what the motion module learns from
 OUTLINE_PX = 3  # how far an outline's two motions are told apart badly
 MARGIN_PX = 26.0  # how far from the edge the centre of a shape stays
 
@@ -117,7 +116,7 @@ def degrade(clip_FHW3: np.ndarray, seed: int) -> np.ndarray:
     return to_uint8(x_F3HW)
 
 
-def soften(clip_FHW3: np.ndarray, sigma_px: float = SOFT_PX) -> np.ndarray:
+def soften(clip_FHW3: np.ndarray, sigma_px: float) -> np.ndarray:
     """Blur only: the lower-quality clips that the motion module is trained on."""
     x_F3HW = torch.tensor(clip_FHW3).permute(0, 3, 1, 2).float() / 255
     return to_uint8(gaussian_blur(x_F3HW, sigma_px))

@@ -42,9 +42,15 @@ def captions(count: int) -> list[str]:
 
 @torch.no_grad()
 def encode_clips(
-    path: Path, vae: Any, clips_NFHW3: np.ndarray, change: Callable[[np.ndarray], np.ndarray] = np.asarray
+    path: Path,
+    vae: Any,
+    clips_NFHW3: np.ndarray,
+    change: Callable[[np.ndarray, int], np.ndarray] = lambda clip, _: clip,
 ) -> Tensor:
-    """Latents (N, F, C, h, w) in bf16, of the clips as they are or changed; kept by `path` and the VAE's hash."""
+    """Latents (N, F, C, h, w) in bf16, of the clips as they are or changed; kept by `path` and the VAE's hash.
+
+    `change` gets a clip and its number.
+    """
     weights = hashlib.blake2b(
         b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters()), digest_size=4
     ).hexdigest()
@@ -52,8 +58,8 @@ def encode_clips(
     if path.exists():
         return torch.load(path, weights_only=True)
     latents = []
-    for clip_FHW3 in clips_NFHW3:
-        x_F3HW = to_signed(change(clip_FHW3)).to(vae.device)
+    for number, clip_FHW3 in enumerate(clips_NFHW3):
+        x_F3HW = to_signed(change(clip_FHW3, number)).to(vae.device)
         with torch.autocast(vae.device.type, torch.bfloat16, enabled=multiplies_bf16(vae.device)):
             latents.append(vae.encode(x_F3HW).latents.bfloat16().cpu())
     latents_NFChw = torch.stack(latents) * vae.config["scaling_factor"]

@@ -65,10 +65,14 @@ def motion_loss(motion: Any, embeddings: Tensor, z_NFChw: Tensor, generator: tor
 
 
 def few_step_loss(
-    student: Any, teacher: Any, embeddings: Tensor, z_NFChw: Tensor, generator: torch.Generator
+    student: Any, teacher: Any, embeddings: Tensor, pools: Sequence[Tensor], generator: torch.Generator
 ) -> Tensor:
-    """Progressive distillation: one step of the student must land where several DDIM steps of the teacher do."""
+    """Progressive distillation: one step of the student must land where several DDIM steps of the teacher do.
+
+    The teacher answers for any clip: `pools` holds latents (N, F, C, h, w) of every kind that the student will meet.
+    """
     device, noise = embeddings.device, T2V_NOISE
+    z_NFChw = pools[int(_randint(len(pools), 1, generator))]
     clip = _randint(len(z_NFChw), 1, generator)
     embedding = embeddings[clip].repeat_interleave(data.FRAMES, 0)
     z0 = z_NFChw[clip].float().transpose(1, 2).to(device)

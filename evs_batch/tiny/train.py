@@ -6,6 +6,7 @@ frozen spatial layers, as AnimateDiff does (Guo et al. 2023), and a few-step stu
 import copy
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ class Plan:
     vae: Schedule = Schedule(steps=6000, learning_rate=1.5e-3)
     t2i: Schedule = Schedule(steps=6000, learning_rate=1e-3, ema=0.999)
     watercolor: Schedule = Schedule(steps=800, learning_rate=2e-3, ema=0.99)
-    motion: Schedule = Schedule(steps=2000, learning_rate=1e-3)
-    motion_few: Schedule = Schedule(steps=130, learning_rate=1e-4, ema=0.98)
+    motion: tuple[tuple[float, Schedule], ...] = (  # blur of the clips in pixels: softer and softer
+        (0.65, Schedule(steps=2000, learning_rate=1e-3)),
+        (1.0, Schedule(steps=500, learning_rate=5e-4)),
+    )
+    motion_few: Schedule = Schedule(steps=1200, learning_rate=2e-4, ema=0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,33 +120,34 @@ def train_t2i(bench: Bench, vae: Any) -> tuple[Any, Any, Any]:
 
 def train_motion(bench: Bench, vae: Any, text: Any, unet: Any, tokenizer: Any) -> Any:
     """Temporal layers between the frozen spatial ones, on soft clips: better at consistency, worse at imaging."""
-    soft_NFChw = data.encode_clips(bench.work / "soft.pt", vae, bench.small_NFHW3, clips.soften)
     embeddings = _embed(text, _tokens(tokenizer, bench.captions, bench.device))
     temporal = _placed(architecture.build_motion_adapter(), bench, "motion")
     motion = _placed(UNetMotionModel.from_unet2d(unet, temporal), bench)
     motion.freeze_unet2d_params()
-    fit("motion", motion, lambda g: motion_loss(motion, embeddings, soft_NFChw, g), bench.plan.motion, bench.work)
+    for blur_px, schedule in bench.plan.motion:
+        loss = partial(motion_loss, motion, embeddings, _soft_latents(bench, vae, blur_px))
+        fit(f"motion-{blur_px}", motion, loss, schedule, bench.work)
     _ship_motion(motion, bench.work / "motion", bench.weights / "motion")
     return motion
 
 
 def train_few_steps(bench: Bench, vae: Any, text: Any, teacher: Any, tokenizer: Any) -> None:
-    """A copy of the temporal layers that goes in one step where the teacher goes in four."""
-    soft_NFChw = data.encode_clips(bench.work / "soft.pt", vae, bench.small_NFHW3, clips.soften)
+    """A copy of the temporal layers that goes in one step where the teacher goes in four; on what it will be given."""
+    soft_NFChw = _soft_latents(bench, vae, blur_px=bench.plan.motion[-1][0])
+    given_NFChw = data.encode_clips(bench.work / "degraded.pt", vae, bench.small_NFHW3, clips.degrade)
     embeddings = _embed(text, _tokens(tokenizer, bench.captions, bench.device))
     student = copy.deepcopy(teacher)
     student.freeze_unet2d_params()
-
-    def loss(generator: torch.Generator) -> Tensor:
-        return few_step_loss(student, teacher, embeddings, soft_NFChw, generator)
-
+    loss = partial(few_step_loss, student, teacher, embeddings, (soft_NFChw, given_NFChw))
     fit("motion_few", student, loss, bench.plan.motion_few, bench.work)
     _ship_motion(student, bench.work / "motion_few", bench.weights / "motion_few")
 
 
 def train_watercolor(bench: Bench, vae: Any, text: Any, unet: Any, tokenizer: Any) -> None:
     """A LoRA on attention and convolutions, in the format that diffusers loads."""
-    painted = data.encode_clips(bench.work / "watercolor.pt", vae, bench.small_NFHW3[:, ::5], clips.watercolor)
+    painted = data.encode_clips(
+        bench.work / "watercolor.pt", vae, bench.small_NFHW3[:, ::5], lambda clip, _: clips.watercolor(clip)
+    )
     tokens = _tokens(tokenizer, [*(caption + STYLE for caption in bench.captions), ""], bench.device)
     text.requires_grad_(False)
     unet.requires_grad_(False)
@@ -156,6 +161,12 @@ def train_watercolor(bench: Bench, vae: Any, text: Any, unet: Any, tokenizer: An
     fit("watercolor", unet, lambda g: t2i_loss(text, unet, tokens, (painted,), g), bench.plan.watercolor, bench.work)
     layers: Any = {name: value.half().contiguous() for name, value in get_peft_model_state_dict(unet).items()}
     StableDiffusionLoraLoaderMixin.save_lora_weights(bench.weights / "watercolor", unet_lora_layers=layers)
+
+
+def _soft_latents(bench: Bench, vae: Any, blur_px: float) -> Tensor:
+    """Latents of what the motion module learns from; (N, F, C, h, w)."""
+    path = bench.work / f"soft-{blur_px}.pt"
+    return data.encode_clips(path, vae, bench.small_NFHW3, lambda clip, _: clips.soften(clip, blur_px))
 
 
 def _placed(model: Any, bench: Bench, part: str = "") -> Any:

@@ -44,23 +44,24 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path):
 @pytest.mark.slow
 def test_the_whole_family_trains_and_loads(tmp_path: Path):
     few = Schedule(steps=2, learning_rate=1e-4)
-    plan = Plan(clips=2, vae=few, t2i=few, watercolor=few, motion=few, motion_few=few)
+    plan = Plan(clips=2, vae=few, t2i=few, watercolor=few, motion=((0.5, few), (1.0, few)), motion_few=few)
     train(tmp_path / "work", tmp_path / "weights", plan, device="cpu")
-    vae = loading.load_vae(tmp_path / "weights")
+    source = zoo.t2i_source(str(tmp_path / "weights"))
+    vae = loading.load_vae(source)
     x = data.to_signed(np.load(tmp_path / "work" / "clips.npy")[:, 0])
     assert (vae.encode(x).latents * vae.config["scaling_factor"]).std().item() == pytest.approx(1, abs=0.01)
-    tokenizer, encoder = loading.load_text(tmp_path / "weights")
+    tokenizer, encoder = loading.load_text(source)
     assert tokenizer("a red star").input_ids[0] == tokenizer.bos_token_id
     assert encoder.config.hidden_size == 64
     watercolor = Lora(path=str(tmp_path / "weights" / "watercolor" / "pytorch_lora_weights.safetensors"))
-    assert loading.load_unet(tmp_path / "weights", [watercolor]).config["block_out_channels"]
+    assert loading.load_unet(source, [watercolor]).config["block_out_channels"]
     for motion in ("motion", "motion_few"):
-        source = zoo.T2VSource(base=zoo.T2ISource(folder=tmp_path / "weights"), motion=tmp_path / "weights" / motion)
-        assert loading.load_motion_unet(source).config["motion_max_seq_length"] == 32
+        t2v = zoo.t2v_source(str(tmp_path / "weights" / motion), base=source.name)
+        assert loading.load_motion_unet(t2v, loading.load_unet(source)).config["motion_max_seq_length"] == 32
     assert (tmp_path / "work" / "losses.png").read_bytes().startswith(b"\x89PNG")
 
     still = Schedule(steps=1, learning_rate=0.0)
-    plan = Plan(clips=2, vae=few, t2i=still, watercolor=few, motion=still, motion_few=few)
+    plan = Plan(clips=2, vae=few, t2i=still, watercolor=few, motion=((1.0, still),), motion_few=few)
     train(tmp_path / "later", tmp_path / "longer", plan, device="cpu", start=tmp_path / "weights")
     for part in ("vae", "text_encoder", "unet", "motion"):
         (file,) = (tmp_path / "weights" / part).glob("*.safetensors")
