@@ -45,15 +45,16 @@ def evs(
     *,
     executed_steps: int,
     switches: Sequence[int],
-    t2v_steps: int,
+    t2v_steps: Sequence[int],
     block_steps: int,
     carry: bool,
 ) -> Tensor:
     """The whole algorithm in one place; workers run the same moves, one stage each.
 
     `new_scheduler` makes a scheduler for "t2i" or "t2v". `start(purpose, x0, timesteps)` gives the eps_FChw that x0 is
-    noised with: fresh, or by `invert` over all timesteps down to the clean end. With `carry`, T2I comes back to the
-    noise that it left (`ddim_step`).
+    noised with: fresh, or by `invert` over all timesteps down to the clean end. `t2v_steps` are the T2V steps that each
+    block has, of which it runs the first `block_steps`. With `carry`, T2I comes back to the noise that it left
+    (`ddim_step`).
     """
     x0, left = z0_FChw, None
     for visit, remaining in enumerate([executed_steps, *switches]):
@@ -65,8 +66,8 @@ def evs(
             x0, left = bridge.x0_FChw, bridge.eps_FChw
         if visit < len(switches):
             scheduler = new_scheduler("t2v")
-            eps = start(f"t2v/{visit}", x0, tail(scheduler, t2v_steps))
-            x0 = stabilise(t2v, scheduler, x0, eps, block_timesteps(scheduler, t2v_steps, block_steps))
+            eps = start(f"t2v/{visit}", x0, tail(scheduler, t2v_steps[visit]))
+            x0 = stabilise(t2v, scheduler, x0, eps, block_timesteps(scheduler, t2v_steps[visit], block_steps))
     return x0
 
 
@@ -106,6 +107,20 @@ def t2i_timesteps(scheduler: Scheduler, executed_steps: int, switches: Sequence[
 def block_timesteps(scheduler: Scheduler, available_steps: int, block_steps: int) -> Tensor:
     """The first `block_steps` (n_V) of the timesteps that the T2V strength gives."""
     return tail(scheduler, available_steps)[:block_steps]
+
+
+def coupled_steps(t2i: Scheduler, remaining: int, t2v: Scheduler) -> int:
+    """T2V steps of a block whose first has the noise nearest to that of T2I when it goes on (VideoElevator)."""
+    if remaining == 0:
+        return 1  # T2I has finished: as little as there is
+    wanted = _noise_to_signal(t2i, tail(t2i, remaining)[0])
+    away = [abs(math.log(_noise_to_signal(t2v, t) / wanted)) for t in t2v.timesteps]
+    return len(away) - away.index(min(away))
+
+
+def _noise_to_signal(scheduler: Scheduler, t: Tensor) -> float:
+    signal, noise = levels(scheduler, t)
+    return noise / signal
 
 
 def add_noise(scheduler: Scheduler, x0_FChw: Tensor, eps_FChw: Tensor, timesteps: Tensor) -> Tensor:

@@ -121,8 +121,8 @@ def evaluations(recipe: Recipe) -> tuple[int, int]:
     t2i, t2v, switches = recipe.t2i, recipe.t2v, recipe.switches
     refining, blocks = recipe.t2i_steps * (2 if t2i.guidance > 1 else 1), len(switches) * recipe.t2v_steps
     up_t2i = sum(switches) if t2i.reentry == "ddim" and recipe.composition == "T2I+[T2V]+T2I" else 0
-    up_t2i += recipe.t2i_steps if t2i.entry == "ddim" else 0
-    up_t2v = len(switches) * t2v.available_steps if t2v.entry == "ddim" else 0
+    up_t2i += recipe.t2i_steps * ((t2i.entry == "ddim") + (t2v.entry == "mixed"))
+    up_t2v = len(switches) * t2v.available_steps if t2v.entry != "random" else 0
     return refining + up_t2i, blocks * (2 if t2v.guidance > 1 else 1) + up_t2v
 
 

@@ -12,112 +12,16 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from evs_batch.spec import release
 from evs_batch.spec.errors import RecipeError, nearest
+from evs_batch.spec.tables import T2I, T2V, Lora, Output, Runtime, Sfi
+
+__all__ = ["Composition", "Lora", "Output", "Recipe", "load_recipe", "parse_recipe", "recipe_names"]
 
 _PACKAGE = Path(__file__).parents[1]
 PIPELINES = next((p for p in (_PACKAGE / "pipelines", _PACKAGE.parent / "pipelines") if p.is_dir()), _PACKAGE)
 
+MOST_SWITCHES = 100
+
 Composition = Literal["T2I+[T2V]+T2I", "T2I", "T2V", "T2I+T2V", "T2V+T2I", "VAE", "identity"]
-
-
-class Lora(BaseModel, frozen=True, extra="forbid"):
-    """Low-rank weights that are merged into a T2I; a bare string is its path."""
-
-    path: str = Field(description="name in the model zoo, or a .safetensors file")
-    weight: float = Field(default=1.0, ge=-4, le=4)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
-
-
-Entry = Literal["random", "ddim"]
-
-
-_MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id"
-
-
-class T2I(BaseModel, frozen=True, extra="forbid"):
-    """The text-to-image model and its noising and denoising, frame by frame."""
-
-    model: str = Field(default="tiny", description=_MODEL)
-    steps: int = Field(default=50, ge=1, le=999, description="T_I: DDIM steps of the whole schedule")
-    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
-    guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    upscale: float = Field(default=1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
-    entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
-    reentry: Literal["random", "ddim", "ddim_step"] = Field(
-        default="ddim_step", description="noise after a T2V block: fresh, by DDIM inversion, or what z_t and x0 imply"
-    )
-    attention: Literal["self", "first_frame"] = Field(
-        default="self", description="whose keys and values a frame's self-attention sees: its own, or the first frame's"
-    )
-    loras: tuple[Lora, ...] = Field(default=(), max_length=8, description="LoRAs to merge, with their weights")
-
-    @property
-    def executed_steps(self) -> int:
-        """N: the number of denoising steps that are run."""
-        return round(self.steps * self.strength)
-
-
-class T2V(BaseModel, frozen=True, extra="forbid"):
-    """The text-to-video model and its encapsulated block."""
-
-    model: str = Field(default="tiny", description=f"{_MODEL}; of a motion module")
-    base: str = Field(default="", description="T2I whose spatial layers it runs on; default: those it was trained on")
-    steps: int = Field(default=8, ge=1, le=1000, description="T_V: steps of the whole schedule")
-    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that the block may use")
-    block_steps: int = Field(default=2, ge=1, description="n_V: steps that the block runs")
-    switch_at: tuple[int, ...] = Field(
-        default=(8,), max_length=25, description="T2I steps that remain after each block, in descending order"
-    )
-    guidance: float = Field(default=1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
-    window: int = Field(default=16, ge=2, le=32, description="frames that the motion module sees at once")
-    overlap: int = Field(default=8, ge=0, description="frames that neighbouring windows share")
-
-    @property
-    def available_steps(self) -> int:
-        """Steps that the strength gives; the block runs the first `block_steps` of them."""
-        return round(self.steps * self.strength)
-
-
-class Sfi(BaseModel, frozen=True, extra="forbid"):
-    """Selective Feature Injection (Eq. 11): T2V self-attention looks at features of the inverted video."""
-
-    enabled: bool = False
-    layers: Literal["deep", "shallow", "all"] | tuple[str, ...] = Field(
-        default="deep", description="decoder layers: of the lowest resolution, of the highest, all, or by module name"
-    )
-    gamma: float = Field(default=0.8, ge=0, le=1, description="share of the inverted query; 1 keeps most of the video")
-    convolution: bool = Field(default=False, description="inject the feature of one decoder convolution too")
-
-
-class Output(BaseModel, frozen=True, extra="forbid"):
-    """How results are encoded."""
-
-    container: Literal["mp4"] = "mp4"
-    codec: Literal["h264"] = "h264"
-    quality: int = Field(default=14, ge=0, le=51, description="constant rate factor: lower is better and larger")
-
-
-class Runtime(BaseModel, frozen=True, extra="forbid"):
-    """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
-
-    precision: Literal["bf16", "fp32"] = Field(
-        default="bf16", description="of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
-    )
-    batch_frames: int = Field(default=64, ge=1, description="frames of one call, of several clips")
-    frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
-    max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
-    memory_gb: float = Field(default=4.0, gt=0, le=1e6, description="pixels and latents in flight")
-    max_attempts: int = Field(default=3, ge=1, description="tries of one clip before it fails")
-    pickles: tuple[str, ...] = Field(
-        default=(),
-        max_length=16,
-        description="names of pickle files that may be read as weights: they can run programs",
-    )
-    stall_s: float = Field(default=1800.0, gt=0, description="a run without progress for so long is ended")
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
@@ -151,6 +55,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
             raise _too_few_steps("t2v", t2v.steps, t2v.strength)
         if t2v.overlap >= t2v.window:
             raise RecipeError(f"t2v.overlap={t2v.overlap}", f"must be below t2v.window={t2v.window}", "lower it")
+        if t2v.entry == "mixed" and self.composition != "T2I+T2V":
+            raise RecipeError(
+                "t2v.entry='mixed'", f"needs a T2I that has finished; the composition is {self.composition!r}",
+                "set composition = 'T2I+T2V' or another t2v.entry",
+            )  # fmt: skip
         if self.sfi.enabled and t2v.entry != "ddim":
             raise RecipeError(
                 f"t2v.entry={t2v.entry!r}",
@@ -160,18 +69,27 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     def _check_block(self) -> None:
         count, t2v = self.t2i.executed_steps, self.t2v
+        if t2v.switch_at == "every" and count > MOST_SWITCHES:
+            raise RecipeError(
+                "t2v.switch_at='every'",
+                f"must be at most {MOST_SWITCHES} blocks: {count} T2I steps are run",
+                "name some",
+            )
         if self.switches != tuple(sorted(set(self.switches), reverse=True)):
             raise RecipeError(
-                f"t2v.switch_at={list(self.switches)}", "must be in strictly descending order", "sort it, largest first"
+                f"t2v.switch_at={_shown(t2v.switch_at)}",
+                "must be in strictly descending order",
+                "sort it, largest first",
             )
-        if not t2v.switch_at or not all(0 <= remaining < count for remaining in t2v.switch_at):
+        if not self.switches or not all(0 <= remaining < count for remaining in self.switches):
+            first = 1 if t2v.switch_counts == "current" else 0
             raise RecipeError(
-                f"t2v.switch_at={list(t2v.switch_at)}",
-                f"must name steps in 0..{count - 1}: {count} T2I steps are run "
+                f"t2v.switch_at={_shown(t2v.switch_at)}",
+                f"must name steps in {first}..{count - 1 + first}: {count} T2I steps are run "
                 f"(steps={self.t2i.steps} * strength={self.t2i.strength})",
                 "lower it or raise t2i.strength",
             )
-        if t2v.block_steps > t2v.available_steps:
+        if t2v.block_steps > t2v.available_steps and not t2v.coupled:
             raise RecipeError(
                 f"t2v.block_steps={t2v.block_steps}",
                 f"must be at most {t2v.available_steps} (steps={t2v.steps} * strength={t2v.strength})",
@@ -188,11 +106,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def switches(self) -> tuple[int, ...]:
         """T2I steps that remain after each visit to T2V; empty where there is none."""
         return {
-            "T2I+[T2V]+T2I": self.t2v.switch_at,
+            "T2I+[T2V]+T2I": self._block_switches,
             "T2V+T2I": (self.t2i_steps,),
             "T2I+T2V": (0,),
             "T2V": (0,),
         }.get(self.composition, ())
+
+    @property
+    def _block_switches(self) -> tuple[int, ...]:
+        if self.t2v.switch_at == "every":
+            return tuple(range(self.t2i.executed_steps - 1, 0, -1)) or (0,)
+        counted_too = 1 if self.t2v.switch_counts == "current" else 0
+        return tuple(steps - counted_too for steps in self.t2v.switch_at)
 
     @property
     def t2i_steps(self) -> int:
@@ -215,6 +140,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
 
 _WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "pickles", "stall_s"}
+
+
+def _shown(switch_at: Any) -> Any:
+    return list(switch_at) if isinstance(switch_at, tuple) else repr(switch_at)
 
 
 def _too_few_steps(table: str, steps: int, strength: float) -> RecipeError:

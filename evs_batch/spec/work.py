@@ -45,27 +45,34 @@ def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
     if recipe.composition == "identity":
         return ()
     switches = recipe.switches
+    mixed: tuple[Artifact, ...] = ("eps",) if recipe.t2v.entry == "mixed" and "T2V" in recipe.composition else ()
     stages = []
     for visit in range(len(switches) + 1):
         stages.append(
             Stage(
-                name=f"t2i_{ascii_lowercase[visit]}",
+                name=f"t2i_{_letters(visit)}",
                 role="t2i",
                 visit=visit,
-                needs=_bridge(recipe, visit - 1) if visit else ("frames",),
-                gives=_bridge(recipe, visit) if visit < len(switches) else ("frames",),
+                needs=("x0", *_noise_kept(recipe, visit - 1)) if visit else ("frames",),
+                gives=("x0", *_noise_kept(recipe, visit), *mixed) if visit < len(switches) else ("frames",),
             )
         )
         if visit < len(switches):
-            name = "t2v" if len(switches) == 1 else f"t2v_{ascii_lowercase[visit]}"
-            stages.append(Stage(name=name, role="t2v", visit=visit, needs=("x0",), gives=("x0",)))
+            name = "t2v" if len(switches) == 1 else f"t2v_{_letters(visit)}"
+            stages.append(Stage(name=name, role="t2v", visit=visit, needs=("x0", *mixed), gives=("x0",)))
     return tuple(stages)
 
 
-def _bridge(recipe: Recipe, switch: int) -> tuple[Artifact, ...]:
-    """What T2I leaves at a switch: its noise too, where it comes back to use it."""
+def _noise_kept(recipe: Recipe, switch: int) -> tuple[Artifact, ...]:
+    """T2I's own noise, where it leaves it at a switch to come back to it."""
     under_way = 0 < recipe.switches[switch] < recipe.t2i_steps
-    return ("x0", "eps") if under_way and recipe.t2i.reentry == "ddim_step" else ("x0",)
+    return ("eps",) if under_way and recipe.t2i.reentry == "ddim_step" else ()
+
+
+def _letters(number: int) -> str:
+    """a, b, … z, aa, ab, …"""
+    more, last = divmod(number, len(ascii_lowercase))
+    return (_letters(more - 1) if more else "") + ascii_lowercase[last]
 
 
 def path(recipe: Recipe) -> tuple[Stage, ...]:

@@ -50,9 +50,10 @@ class T2IRunner:
         if "frames" in stage.gives:
             frames = self.vae.decode(bridge.x0_FChw).split(lengths)
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
+        eps_FChw = self._inverted(items, bridge.x0_FChw) if self.recipe.t2v.entry == "mixed" else bridge.eps_FChw
         made: dict[Artifact, tuple[Tensor, ...]] = {
             "x0": bridge.x0_FChw.cpu().split(lengths),
-            "eps": bridge.eps_FChw.cpu().split(lengths),
+            "eps": eps_FChw.cpu().split(lengths),
         }
         return [Result(arrays={name: made[name][at].numpy() for name in stage.gives}) for at in range(len(items))]
 
@@ -66,12 +67,16 @@ class T2IRunner:
         if carried_FChw is not None:
             eps_FChw = carried_FChw
         elif _start_mode(recipe, stage.visit) == "ddim":
-            remaining = (recipe.t2i_steps, *recipe.switches)[stage.visit]
-            tail = evs.tail(scheduler, remaining)
-            eps_FChw = evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
+            eps_FChw = self._inverted(items, x0_FChw, (recipe.t2i_steps, *recipe.switches)[stage.visit])
         else:
             eps_FChw = draw_noise(items, stage, x0_FChw)
         return evs.refine(self._model(items, recipe.t2i.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+
+    def _inverted(self, items: list[Item], x0_FChw: Tensor, steps: int | None = None) -> Tensor:
+        """The noise that DDIM inversion over some of the steps finds, all that are run by default; no guidance."""
+        scheduler = zoo.scheduler(self.source, self.recipe.t2i.steps)
+        tail = evs.tail(scheduler, self.recipe.t2i_steps if steps is None else steps)
+        return evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
 
     def _model(self, items: list[Item], guidance: float) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])

@@ -13,7 +13,7 @@ from evs_batch.models.parts import T2V, TextEncoder
 from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import Stage
+from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.stages.noise import draw_noise, renoise_generators
 
@@ -47,20 +47,33 @@ class T2VRunner:
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         t2v, lengths = self.recipe.t2v, [item.known.frames for item in items]
-        x0_FChw = torch.cat([torch.tensor(arrays["x0"]) for arrays in inputs]).to(self.device)
+        x0_FChw = self._joined(inputs, "x0")
         scheduler = zoo.scheduler(self.source, t2v.steps)
-        timesteps = evs.block_timesteps(scheduler, t2v.available_steps, self.recipe.t2v_steps)
+        available = self._available_steps(scheduler, stage.visit)
+        timesteps = evs.block_timesteps(scheduler, available, self.recipe.t2v_steps)
         injection = self.t2v.injection
-        if t2v.entry == "ddim":
-            tail = evs.tail(scheduler, t2v.available_steps)
+        if t2v.entry == "random":
+            eps_FChw = draw_noise(items, stage, x0_FChw)
+        else:
+            tail = evs.tail(scheduler, available)
             with injection.record(timesteps) if injection else nullcontext():
                 eps_FChw = evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
-        else:
-            eps_FChw = draw_noise(items, stage, x0_FChw)
+        if t2v.entry == "mixed":
+            eps_FChw = torch.lerp(eps_FChw, self._joined(inputs, "eps"), t2v.mix)
         with injection.inject() if injection else nullcontext():
             model, renoise = self._model(items, t2v.guidance), renoise_generators(items, stage)
             x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, timesteps, renoise)
         return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
+
+    def _available_steps(self, scheduler: evs.Scheduler, visit: int) -> int:
+        """How many steps a block has: by its strength, or by the noise that T2I has when it goes on."""
+        if not self.recipe.t2v.coupled:
+            return self.recipe.t2v.available_steps
+        t2i = zoo.scheduler(zoo.t2i_source(self.recipe.t2i.model), self.recipe.t2i.steps)
+        return evs.coupled_steps(t2i, self.recipe.switches[visit], scheduler)
+
+    def _joined(self, inputs: list[Arrays], name: Artifact) -> torch.Tensor:
+        return torch.cat([torch.tensor(arrays[name]) for arrays in inputs]).to(self.device)
 
     def _model(self, items: list[Item], guidance: float) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])

@@ -102,7 +102,7 @@ def test_the_algorithm_equals_the_slow_reference(switches: list[int], fresh: boo
     z0 = torch.randn(FRAMES, *SHAPE, generator=torch.Generator().manual_seed(0))
     fast = evs.evs(
         t2i, t2v, scheduler, fresh_noise, z0,
-        executed_steps=20, switches=switches, t2v_steps=5, block_steps=2, carry=not fresh,
+        executed_steps=20, switches=switches, t2v_steps=[5] * len(switches), block_steps=2, carry=not fresh,
     )  # fmt: skip
     slow = reference(z0.double().numpy(), lambda p: noise(p).double().numpy(), switches=switches, fresh=fresh)
     assert torch.allclose(fast, torch.tensor(slow).float(), atol=1e-5, rtol=0), (fast - torch.tensor(slow)).abs().max()
@@ -110,7 +110,7 @@ def test_the_algorithm_equals_the_slow_reference(switches: list[int], fresh: boo
 
 def test_the_block_matters():
     z0 = torch.zeros(FRAMES, *SHAPE)
-    how = {"executed_steps": 20, "t2v_steps": 5, "block_steps": 2, "carry": True}
+    how = {"executed_steps": 20, "t2v_steps": [5], "block_steps": 2, "carry": True}
     late, early = (evs.evs(t2i, t2v, scheduler, fresh_noise, z0, switches=[s], **how) for s in (3, 15))
     assert (late - early).abs().max() > 1e-2
 
@@ -120,6 +120,17 @@ def test_the_grid_of_the_paper():
     assert (first[:2], rest[-2:]) == ([381, 361], [21, 1])
     assert (len(first), len(rest)) == (12, 8), "eight T2I steps remain after the block"
     assert evs.block_timesteps(scheduler("t2v"), 5, 2).tolist() == [249, 199]
+
+
+def test_a_coupled_block_has_the_noise_of_t2i():
+    """VideoElevator: of the T2V's timesteps the one whose noise is nearest to that of T2I."""
+    for remaining in (1, 8, 19):
+        t = T2I_TIMES[-remaining]
+        wanted = (1 - ALPHAS_I[t]) / ALPHAS_I[t]
+        nearest = min(T2V_TIMES, key=lambda s: abs(math.log((1 - ALPHAS_V[s]) / ALPHAS_V[s] / wanted)))
+        found = evs.coupled_steps(scheduler("t2i"), remaining, scheduler("t2v"))
+        assert evs.tail(scheduler("t2v"), found)[0] == nearest
+    assert evs.coupled_steps(scheduler("t2i"), 0, scheduler("t2v")) == 1
 
 
 def test_no_steps_leave_the_latents_alone():

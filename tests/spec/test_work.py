@@ -39,3 +39,22 @@ def test_other_compositions_are_other_paths():
     assert names(t2v={"switch_at": (8, 4)}) == [
         "probe", "decode", "t2i_a", "t2v_a", "t2i_b", "t2v_b", "t2i_c", "encode",
     ]  # fmt: skip
+
+
+def test_a_block_after_every_step_has_a_name_of_its_own():
+    stages = names(t2v={"switch_at": "every", "block_steps": 1}, t2i={"steps": 50, "strength": 0.6})
+    assert len(set(stages)) == len(stages) == 3 + 30 + 29
+    assert stages[-2] == "t2i_ad"
+    assert "t2v_z" in stages
+
+
+def test_the_neighbouring_convention_counts_the_step_before_the_block():
+    for at, counts in ([8], "remaining"), ([9], "current"):
+        assert parse_recipe({"t2v": {"switch_at": at, "switch_counts": counts}}).switches == (8,)
+
+
+def test_a_mixed_start_brings_the_noise_of_t2i_to_the_t2v_pool():
+    stages = path(parse_recipe({"composition": "T2I+T2V", "t2v": {"entry": "mixed"}}))
+    assert [(s.name, s.needs, s.gives) for s in stages if s.role in ("t2i", "t2v")] == [
+        ("t2i_a", ("frames",), ("x0", "eps")), ("t2v", ("x0", "eps"), ("x0",)), ("t2i_b", ("x0",), ("frames",)),
+    ]  # fmt: skip

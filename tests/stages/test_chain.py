@@ -96,13 +96,20 @@ def whole(recipe: Recipe, name: str, video: np.ndarray) -> np.ndarray:
         which, visit = purpose.split("/")
         first = visit == "0" or recipe.composition == "T2V+T2I"
         mode = {"t2i": t2i.entry if first else t2i.reentry, "t2v": t2v.entry}[which]
+        if mode == "mixed":
+            of_t2i = evs.invert(models["t2i"], scheduler("t2i"), x0, evs.tail(scheduler("t2i"), recipe.t2i_steps))
+            return t2v.mix * of_t2i + (1 - t2v.mix) * evs.invert(models["t2v"], scheduler("t2v"), x0, timesteps)
         if mode == "ddim":
             return evs.invert(models[which], scheduler(which), x0, timesteps)
         return frame_noise(recipe.seed, name, purpose, range(len(video)), (3, 6, 4))
 
+    available = [
+        evs.coupled_steps(scheduler("t2i"), remaining, scheduler("t2v")) if t2v.coupled else t2v.available_steps
+        for remaining in recipe.switches
+    ]
     out = evs.evs(
         models["t2i"], models["t2v"], scheduler, start, FakeVae().encode(torch.tensor(video)),
-        executed_steps=recipe.t2i_steps, switches=recipe.switches, t2v_steps=t2v.available_steps,
+        executed_steps=recipe.t2i_steps, switches=recipe.switches, t2v_steps=available,
         block_steps=recipe.t2v_steps, carry=t2i.reentry == "ddim_step",
     )  # fmt: skip
     return FakeVae().decode(out).numpy()
@@ -131,7 +138,12 @@ PATHS = [
         for reentry in ("random", "ddim", "ddim_step")
         for switches in ([3], [0], [9], [7, 2])
     ],
-]
+    {"composition": "T2I+T2V", "t2i": {"strength": 0.2}, "t2v": {"steps": 20, "strength": 0.25, "entry": "mixed"}},
+    {"t2i": {"strength": 0.2}, "t2v": {"steps": 20, "switch_at": "every", "block_steps": 1}},
+    {"t2i": {"strength": 0.2, "reentry": "ddim"},
+     "t2v": {"steps": 20, "switch_at": "every", "coupled": True, "block_steps": 2}},
+    {"t2i": {"strength": 0.2}, "t2v": {"steps": 20, "switch_at": [10, 1], "switch_counts": "current"}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("tree", PATHS, ids=str)
