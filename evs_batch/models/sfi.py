@@ -5,6 +5,7 @@ The projections have no bias, so blending queries is blending their inputs: the 
 
 # B frames of a window (twice with guidance), L latent cells, D width
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,12 +32,17 @@ class Injection:
         self._features: dict[tuple[str, float, int], Tensor] = {}
         self._recorded: frozenset[float] = frozenset()
         self._injecting = False
+        self._cells: list[tuple[int, int]] = []  # of what is kept: how much smaller its level is, and its width
         self.at: tuple[float, int] = (0.0, 0)  # timestep and window of the forward pass under way
         for name in choose_layers(unet, layers):
             module: Any = unet.get_submodule(name)
             module.set_processor(_Processor(self, name))
+            self._cells.append((_shrink(unet, name), module.to_q.in_features))
         if convolution:
-            unet.get_submodule(CONVOLUTION).register_forward_hook(self._convolve)
+            module = unet.get_submodule(CONVOLUTION)
+            module.register_forward_hook(self._convolve)
+            self._cells.append((_shrink(unet, CONVOLUTION), module.out_channels))
+        self._cell_bytes = next(unet.parameters()).element_size()
 
     @contextmanager
     def record(self, timesteps: Tensor) -> Iterator[None]:
@@ -61,6 +67,13 @@ class Injection:
     def held_bytes(self) -> int:
         """Memory of the features that are kept now."""
         return sum(h.nbytes for h in self._features.values())
+
+    def window_bytes(self, frames: int, height: int, width: int) -> int:
+        """Memory of one window at one timestep, for latents of this size."""
+        kept = sum(
+            math.ceil(height / shrink) * math.ceil(width / shrink) * channels for shrink, channels in self._cells
+        )
+        return frames * kept * self._cell_bytes
 
     def attend(self, name: str, attention: Attention, h_BLD: Tensor, **rest: Any) -> Tensor:
         """Attention of one layer, as the mode asks."""
@@ -95,6 +108,12 @@ class _Processor:
         if args:
             rest["encoder_hidden_states"] = args[0]
         return self._injection.attend(self._name, attn, hidden_states, **rest)
+
+
+def _shrink(unet: Any, name: str) -> int:
+    """How many times smaller than the latents the level of a decoder's layer is."""
+    level = int(name.split(".")[1])
+    return 2 ** (len(unet.up_blocks) - 1 - level)
 
 
 def choose_layers(unet: nn.Module, layers: str | Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ray import exceptions as rex
 
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.spec.errors import MediaError, printable
+from evs_batch.spec.errors import MediaError, RecipeError, printable
 
 MAX_MESSAGE_CHARS = 1000
 DATA_ERRORS = (rex.ObjectLostError, rex.ObjectStoreFullError, rex.OutOfDiskError)
@@ -34,7 +34,7 @@ def _of_exception(error: BaseException) -> Cause:
     kind = FailureKind.ERROR
     if isinstance(error, DATA_ERRORS):
         kind = FailureKind.DATA_LOST
-    elif isinstance(error, MediaError):
+    elif isinstance(error, (MediaError, RecipeError)):
         kind = FailureKind.BAD_INPUT
     elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         kind = FailureKind.OUT_OF_MEMORY

@@ -131,7 +131,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     def identity(self) -> dict[str, Any]:
         """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""
-        return self.model_dump(mode="json", exclude={"runtime": _WITHOUT_EFFECT})
+        return self.model_dump(mode="json", exclude={"runtime": _WITHOUT_EFFECT, "sfi": {"memory_gb"}})
 
     @property
     def fingerprint(self) -> str:

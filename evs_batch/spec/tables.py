@@ -86,6 +86,12 @@ class Sfi(BaseModel, frozen=True, extra="forbid"):
     )
     gamma: float = Field(default=0.8, ge=0, le=1, description="share of the inverted query; 1 keeps most of the video")
     convolution: bool = Field(default=False, description="inject the feature of one decoder convolution too")
+    memory_gb: float = Field(
+        default=8.0,
+        gt=0,
+        le=1e6,
+        description="features that a worker keeps at once, on its device; fewer clips share a call",
+    )
 
 
 class Output(BaseModel, frozen=True, extra="forbid"):

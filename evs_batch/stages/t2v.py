@@ -1,5 +1,6 @@
 """The T2V worker: the encapsulated block that makes frames agree."""
 
+import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from evs_batch.algo import evs
+from evs_batch.algo.windows import plan_windows
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import pick_hardware
 from evs_batch.models.parts import T2V, TextEncoder
@@ -16,6 +18,8 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.stages.noise import draw_noise, renoise_generators
+
+log = logging.getLogger(__name__)
 
 
 def load(recipe: Recipe, threads: int) -> "T2VRunner":
@@ -46,6 +50,38 @@ class T2VRunner:
     device: torch.device
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
+        results = []
+        for group in self._groups(stage, items, inputs):
+            results += self._run(stage, [items[at] for at in group], [inputs[at] for at in group])
+        return results
+
+    def _groups(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[list[int]]:
+        """Clips that go through the model together: all, but for features that must be kept and would not fit."""
+        injection, budget_bytes = self.t2v.injection, self.recipe.sfi.memory_gb * 1e9
+        if not injection:
+            return [list(range(len(items)))]
+        groups, held = [], budget_bytes
+        for at, arrays in enumerate(inputs):
+            needed = self._feature_bytes(stage, arrays["x0"].shape)
+            if needed > budget_bytes:
+                raise _features_too_large(items[at], needed, budget_bytes)
+            if held + needed > budget_bytes:
+                groups.append([])
+                held = 0
+            groups[-1].append(at)
+            held += needed
+        log.info("features of %d clips in %d groups, %.2f GB in the last", len(items), len(groups), held / 1e9)
+        return groups
+
+    def _feature_bytes(self, stage: Stage, shape: tuple[int, ...]) -> int:
+        """What SFI keeps of a clip whose latents have this shape: every window at every step that runs."""
+        frames, _, height, width = shape
+        t2v = self.recipe.t2v
+        windows = len(plan_windows(frames, t2v.window, t2v.overlap))
+        steps = min(self.recipe.t2v_steps, self._available_steps(zoo.scheduler(self.source, t2v.steps), stage.visit))
+        return steps * windows * self.t2v.injection.window_bytes(t2v.window, height, width)
+
+    def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         t2v, lengths = self.recipe.t2v, [item.known.frames for item in items]
         x0_FChw = self._joined(inputs, "x0")
         scheduler = zoo.scheduler(self.source, t2v.steps)
@@ -80,3 +116,11 @@ class T2VRunner:
         negative = self.text([item.clip.negative_prompt for item in items])
         lengths, t2v = [item.known.frames for item in items], self.recipe.t2v
         return self.t2v.prompted(prompt, negative, guidance, lengths, t2v.window, t2v.overlap)
+
+
+def _features_too_large(item: Item, needed_bytes: float, budget_bytes: float) -> RecipeError:
+    return RecipeError(
+        f"SFI on {item.known.frames} frames of clip {item.clip.id}",
+        f"keeps {needed_bytes / 1e9:.2f} GB of features: must be at most {budget_bytes / 1e9:.2f}",
+        "raise sfi.memory_gb, choose fewer sfi.layers, lower t2v.block_steps, or cut the video",
+    )

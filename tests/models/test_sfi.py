@@ -5,15 +5,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as nnf
+from accelerate import init_empty_weights
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 
 from evs_batch.algo import evs
+from evs_batch.algo.windows import plan_windows
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import Hardware
 from evs_batch.models.parts import T2V
 from evs_batch.models.sfi import Injection, choose_layers
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import load_recipe, parse_recipe
-from evs_batch.stages.inline import enhance
+from evs_batch.spec.work import Clip, model_stages
+from evs_batch.stages.inline import enhance, load_enhancer
 
 SOURCE = zoo.t2v_source("tiny")
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -135,6 +140,44 @@ def test_blending_inputs_equals_blending_queries_keys_and_values(unet: Any):
     key, value = layer.to_k(inverted), layer.to_v(inverted)
     seen = nnf.scaled_dot_product_attention(heads(query), heads(key), heads(value))
     assert torch.allclose(made, layer.to_out[0](seen.transpose(1, 2).flatten(-2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", ["deep", "shallow", "all"])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_the_memory_that_is_budgeted_is_the_memory_that_is_held(unet: Any, layers: str, convolution: bool):
+    injection = Injection(unet, layers, 0.5, convolution)
+    model = T2V(unet, CPU, injection).prompted(TEXT, TEXT, 1.0, [40], 16, 8)
+    x0 = torch.randn(40, 4, 16, 24)
+    with injection.record(torch.tensor([49, 99])):
+        evs.invert(model, zoo.scheduler(SOURCE, STEPS), x0, evs.tail(zoo.scheduler(SOURCE, STEPS), 3))
+        windows = len(plan_windows(40, 16, 8))
+        assert injection.held_bytes == 2 * windows * injection.window_bytes(16, 16, 24) > 0
+
+
+def test_the_memory_of_the_papers_job_at_full_size():
+    """16 frames of 640x1024 in bf16: 551 MB a step for all decoder layers of Stable Diffusion 1.5."""
+    with init_empty_weights():
+        spatial = UNet2DConditionModel(cross_attention_dim=768)
+        full: Any = UNetMotionModel.from_unet2d(spatial, MotionAdapter(), load_weights=False).to(torch.bfloat16)
+    assert Injection(full, "all", 0.8).window_bytes(16, 80, 128) == pytest.approx(551e6, rel=0.01)
+
+
+def test_clips_whose_features_do_not_fit_together_go_one_after_the_other():
+    import numpy as np
+
+    recipe = load_recipe("demo", ["t2v.entry='ddim'", "sfi.enabled=true", "t2v.switch_at=[3]", "composition='T2V'"])
+    videos = [np.random.default_rng(n).integers(0, 255, (5, 64, 64, 3), np.uint8) for n in range(3)]
+    clips = [Clip(id=str(n), uri="", prompt="a red star", seed=n) for n in range(3)]
+    together = load_enhancer(recipe)
+    runner: Any = together.runners["t2v"]
+    stage = next(stage for stage in model_stages(recipe) if stage.role == "t2v")
+    one = runner._feature_bytes(stage, (5, 4, 16, 16)) / 1e9
+    tight = load_enhancer(parse_recipe({**recipe.model_dump(), "sfi": {"enabled": True, "memory_gb": 1.5 * one}}))
+    for a, b in zip(together(videos, clips), tight(videos, clips), strict=True):
+        assert np.array_equal(a, b)
+    none = load_enhancer(parse_recipe({**recipe.model_dump(), "sfi": {"enabled": True, "memory_gb": 0.5 * one}}))
+    with pytest.raises(RecipeError, match=r"SFI on 5 frames of clip 0: keeps .* GB of features.*raise sfi\.memory_gb"):
+        none(videos, clips)
 
 
 def test_guidance_injects_into_both_of_its_halves(unet: Any):
