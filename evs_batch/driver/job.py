@@ -13,7 +13,7 @@ from evs_batch.models import zoo
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
-from evs_batch.spec.errors import ManifestError, OutputError
+from evs_batch.spec.errors import EvsError, ManifestError, OutputError, RecipeError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
 from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.version import VERSION
@@ -107,7 +107,7 @@ class Job:
             if row.id in done:
                 self.progress.skipped += 1
                 self._count(done[row.id]["status"], done[row.id]["error_type"])
-            elif error := row.error or self._overwrites(row):
+            elif error := row.error or self._overwrites(row) or self._unfit(row):
                 self._commit(row, _failed_row(type(error).__name__, "manifest", str(error), 1))
             elif row.clip:
                 self._rows[row.id] = row
@@ -118,6 +118,14 @@ class Job:
         if row.clip is None or not storage.same(row.clip.uri, self._output_uri(row.id)):
             return None
         return ManifestError(row.clip.uri, "is where the result would go", "use another output folder")
+
+    def _unfit(self, row: Row) -> EvsError | None:
+        """What a row asks for must go with the recipe."""
+        try:
+            self._recipe.at(row.clip.strength if row.clip else None)
+        except RecipeError as error:
+            return error
+        return None
 
     def _output_uri(self, clip: str) -> str:
         return storage.join(self._output, "videos", f"{clip}.mp4")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ REQUIRED = {
     "prompt": ("caption", "text"),
 }
 
-OPTIONAL_COLUMNS = ("id", "negative_prompt", "seed")
+OPTIONAL_COLUMNS = ("id", "negative_prompt", "seed", "strength")
 
 OUTPUT_COLUMNS = {
     "id": "string",
@@ -81,6 +82,7 @@ def read_row(number: int, cells: Mapping[str, Any], columns: Mapping[str, str], 
             prompt=_text(cells.get(columns["prompt"]), columns["prompt"]),
             negative_prompt=_text(cells.get("negative_prompt") or "", "negative_prompt", empty=True),
             seed=_seed(cells.get("seed"), seed),
+            strength=_strength(cells.get("strength")),
         )
         return Row(number=number, id=row_id, cells=cells, clip=clip)
     except ManifestError as error:
@@ -132,3 +134,17 @@ def _seed(value: Any, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise ManifestError(f"seed={value!r}", "must be a whole number from 0 to 2^63 - 1", "change it or leave it out")
     return value
+
+
+def _strength(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)  # a cell of a CSV file is a text
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 < number <= 1 or isinstance(value, bool):
+        raise ManifestError(
+            f"strength={str(value)[:80]!r}", "must be above 0 and at most 1", "change it or leave it out"
+        )
+    return number

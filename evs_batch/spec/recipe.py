@@ -5,6 +5,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +97,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
                 "lower it or raise t2v.strength",
             )
 
+    def at(self, strength: float | None) -> "Recipe":
+        """This recipe with another T2I strength, as a row may ask for; raises RecipeError if its blocks do not fit."""
+        return self if strength is None else _with_strength(self, strength)
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of the result for a source of that size."""
         if self.composition == "identity":
@@ -137,6 +142,14 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def fingerprint(self) -> str:
         """A short hash of the identity."""
         return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(256)
+def _with_strength(recipe: Recipe, strength: float) -> Recipe:
+    if recipe.t2v.switch_at == "every" and recipe.composition == "T2I+[T2V]+T2I":
+        raise RecipeError(f"strength={strength}", "rows share one strength where t2v.switch_at='every'", "leave it out")
+    tree = recipe.model_dump()
+    return parse_recipe({**tree, "t2i": {**tree["t2i"], "strength": strength}})
 
 
 _WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "pickles", "stall_s"}

@@ -19,6 +19,7 @@ class Clip:
     prompt: str
     negative_prompt: str = ""
     seed: int
+    strength: float | None = None  # of T2I, instead of the recipe's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,12 @@ def enhance(
     *,
     negative_prompt: str = "",
     seed: int | None = None,
+    strength: float | None = None,
     clip_id: str = "clip",
 ) -> np.ndarray:
     """Enhance one clip in memory: (F, H, W, 3) uint8 in, (F, H', W', 3) uint8 out.
 
+    `negative_prompt`, `seed` and T2I's `strength` are for this clip alone, as the columns of a manifest.
     `clip_id` belongs to the noise: equal ids, seeds, prompts, frames and recipes give what a job gives.
     Raises ValueError for frames of another kind.
     """
@@ -39,7 +41,7 @@ def enhance(
         raise ValueError(f"frames {frames.shape}: must not be empty")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     seed = recipe.seed if seed is None else seed
-    clip = Clip(id=clip_id, uri="", prompt=prompt, negative_prompt=negative_prompt, seed=seed)
+    clip = Clip(id=clip_id, uri="", prompt=prompt, negative_prompt=negative_prompt, seed=seed, strength=strength)
     return _loaded(recipe)([np.ascontiguousarray(frames)], [clip])[0]
 
 

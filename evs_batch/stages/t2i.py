@@ -2,7 +2,7 @@
 
 # F frames of all clips of a call, H/W pixels, C latent channels, h/w latent cells
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,16 @@ class T2IRunner:
     device: torch.device
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
+        """Clips of one strength go through the model together."""
+        results: dict[int, Result] = {}
+        for strength in dict.fromkeys(item.clip.strength for item in items):
+            alike = [at for at, item in enumerate(items) if item.clip.strength == strength]
+            runner = replace(self, recipe=self.recipe.at(strength))
+            made = runner._run(stage, [items[at] for at in alike], [inputs[at] for at in alike])
+            results.update(zip(alike, made, strict=True))
+        return [results[at] for at in range(len(items))]
+
+    def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         lengths = [item.known.frames for item in items]
         x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")
         carried = self._joined(inputs, "eps") if "eps" in stage.needs else None

@@ -11,7 +11,21 @@ COLUMNS = {"uri": "uri", "prompt": "prompt"}
 def test_a_row_becomes_a_clip():
     row = read_row(3, {"id": "a", "uri": "x.mp4", "prompt": "a cat", "seed": 7}, COLUMNS, seed=23)
     assert row.error is None
-    assert vars(row.clip) == {"id": "a", "uri": "x.mp4", "prompt": "a cat", "negative_prompt": "", "seed": 7}
+    assert vars(row.clip) == {
+        "id": "a",
+        "uri": "x.mp4",
+        "prompt": "a cat",
+        "negative_prompt": "",
+        "seed": 7,
+        "strength": None,
+    }
+
+
+@pytest.mark.parametrize("cell", [0.3, "0.3"])
+def test_a_row_may_ask_for_its_own_strength(cell: object):
+    row = read_row(0, {"uri": "x", "prompt": "p", "strength": cell}, COLUMNS, seed=23)
+    assert row.clip
+    assert row.clip.strength == 0.3
 
 
 def test_aliases_are_found_and_the_true_names_win():
@@ -35,6 +49,11 @@ def test_a_missing_column_is_named_with_its_aliases():
         ({"uri": "x", "prompt": "p", "seed": -1}, "seed=-1"),
         ({"uri": "x", "prompt": "p", "seed": 1.5}, "seed=1.5"),
         ({"uri": "x", "prompt": "p", "seed": float("nan")}, "seed=nan"),
+        ({"uri": "x", "prompt": "p", "strength": 0}, "strength='0'"),
+        ({"uri": "x", "prompt": "p", "strength": 1.01}, "at most 1"),
+        ({"uri": "x", "prompt": "p", "strength": "much"}, "strength='much'"),
+        ({"uri": "x", "prompt": "p", "strength": True}, "strength='True'"),
+        ({"uri": "x", "prompt": "p", "strength": 10**400}, "strength='1000"),
         ({"uri": "x", "prompt": "p", "id": "../../etc/passwd"}, "id='../../etc/passwd'"),
         ({"uri": "x", "prompt": "p", "id": ".hidden"}, "must be 1 to 200"),
     ],
@@ -54,7 +73,7 @@ def test_equal_rows_without_ids_are_told_apart():
 
 @given(
     st.dictionaries(
-        st.sampled_from(["id", "uri", "prompt", "negative_prompt", "seed"]),
+        st.sampled_from(["id", "uri", "prompt", "negative_prompt", "seed", "strength"]),
         st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.booleans(), st.binary()),
     )
 )

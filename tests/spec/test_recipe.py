@@ -77,3 +77,13 @@ def test_the_fingerprint_follows_what_can_change_a_pixel_and_nothing_else():
     assert base.fingerprint == load_recipe("demo", ["runtime.memory_gb=1.5", "runtime.batch_frames=8"]).fingerprint
     assert base.fingerprint != load_recipe("demo", ["seed=24"]).fingerprint
     assert base.fingerprint != load_recipe("demo", ["runtime.precision='fp32'"]).fingerprint
+
+
+def test_a_row_with_another_strength_runs_other_steps_and_must_fit_the_blocks():
+    recipe = parse_recipe({"t2v": {"switch_at": [8]}})
+    assert recipe.at(None) is recipe
+    assert recipe.at(0.6).t2i.executed_steps == 30
+    with pytest.raises(RecipeError, match=r"t2v\.switch_at=\[8\]"):
+        recipe.at(0.1)
+    with pytest.raises(RecipeError, match="rows share one strength"):
+        parse_recipe({"t2v": {"switch_at": "every"}}).at(0.5)

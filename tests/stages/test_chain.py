@@ -58,7 +58,9 @@ def fake_text(prompts: list[str]) -> torch.Tensor:
     return torch.tensor([float(len(prompt)) / 10 for prompt in prompts])
 
 
-def chain(recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu") -> list[Any]:
+def chain(
+    recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu", strengths: dict[str, float] | None = None
+) -> list[Any]:
     """All model stages by the runners."""
     where = torch.device(device)
     runners = {
@@ -67,7 +69,7 @@ def chain(recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu") ->
     }
     items = [
         Item(
-            clip=Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed),
+            clip=Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed, strength=(strengths or {}).get(name)),
             facts=constant_rate(len(video), 6, 4, Fraction(24)),
             output="",
         )
@@ -151,6 +153,15 @@ def test_the_chain_of_stages_is_the_algorithm(tree: dict, videos: dict[str, np.n
     recipe = parse_recipe(tree)
     for (name, video), made in zip(videos.items(), chain(recipe, videos), strict=True):
         assert np.allclose(made, whole(recipe, name, video), atol=1e-6)
+
+
+def test_clips_of_one_call_may_have_their_own_strengths(videos: dict[str, np.ndarray]):
+    recipe = parse_recipe({**SMALL, "t2v": {"steps": 20, "strength": 0.25, "switch_at": [3]}})
+    made = chain(recipe, {**videos, "c": videos["b"]}, strengths={"b": 0.4, "c": 0.1})
+    for result, (name, video), strength in zip(
+        made, [*videos.items(), ("c", videos["b"])], [None, 0.4, 0.1], strict=True
+    ):
+        assert np.allclose(result, whole(recipe.at(strength), name, video), atol=1e-6)
 
 
 def test_the_vae_alone_changes_nothing_else(videos: dict[str, np.ndarray]):
