@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from evs_batch.evaluate import FREE, REFERENCE
 from evs_batch.quality.choice import SUBJECT
+from evs_batch.spec import keys
 from evs_batch.spec.manifest import OPTIONAL_COLUMNS, OUTPUT_COLUMNS, REQUIRED
+from evs_batch.spec.recipe import recipe_names
 from tests.conftest import ROOT
 
 
@@ -30,3 +34,35 @@ def test_ci_and_the_readme_name_the_same_commands():
 def test_the_page_of_metrics_names_every_column():
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert {*REFERENCE, *FREE, SUBJECT} <= set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+
+
+def test_the_page_of_recipes_has_every_key_and_every_ready_recipe():
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    assert keys.markdown() in page, "make it anew with `evs-batch recipes keys`"
+    assert set(recipe_names()) <= set(re.findall(r"`([a-z0-9_-]+)`", page))
+
+
+def test_the_code_on_the_page_of_the_algorithm_is_the_code():
+    page = (ROOT / "docs" / "algorithm.md").read_text()
+    sources = [path.read_text() for path in (ROOT / "evs_batch").rglob("*.py")]
+    blocks = code_of(page)
+    assert len(blocks) > 5
+    for block in blocks:
+        assert any(block in source for source in sources), block
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_python_page_run():
+    names: dict = {}
+    for cell in code_of((ROOT / "docs" / "python.md").read_text()):
+        exec(cell, names)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "manifests" / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([\w./-]+)(?:#[\w-]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def code_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)

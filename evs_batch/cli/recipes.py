@@ -31,3 +31,11 @@ def show(
 def schema() -> None:
     """Print the JSON Schema of recipes."""
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
+
+
+@app.command("keys")
+def show_keys() -> None:
+    """Print every key with its default, range, meaning and source, as a Markdown table."""
+    from evs_batch.spec import keys
+
+    typer.echo(keys.markdown(), nl=False)

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from evs_batch.spec import release
 from evs_batch.spec.errors import RecipeError, nearest
-from evs_batch.spec.tables import T2I, T2V, Lora, Output, Runtime, Sfi
+from evs_batch.spec.tables import RELEASE, T2I, T2V, Lora, Output, Runtime, Sfi, key
 
 __all__ = ["Composition", "Lora", "Output", "Recipe", "load_recipe", "parse_recipe", "recipe_names"]
 
@@ -28,8 +28,11 @@ Composition = Literal["T2I+[T2V]+T2I", "T2I", "T2V", "T2I+T2V", "T2V+T2I", "VAE"
 class Recipe(BaseModel, frozen=True, extra="forbid"):
     """A whole recipe; see `load_recipe`."""
 
-    composition: Composition = "T2I+[T2V]+T2I"
-    seed: int = Field(default=23, ge=0, lt=2**63)
+    composition: Composition = key(
+        "T2I+[T2V]+T2I", "which models, in which order; `VAE` encodes and decodes only, `identity` has no model",
+        RELEASE.format("pipeline_mode"),
+    )  # fmt: skip
+    seed: int = key(23, "of all noise; a row may have its own", RELEASE.format("seed"), ge=0, lt=2**63)
     t2i: T2I = T2I()
     t2v: T2V = T2V()
     sfi: Sfi = Sfi()

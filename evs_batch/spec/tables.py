@@ -1,18 +1,25 @@
-"""The tables of a recipe and their keys; a description and a range stand at each."""
+"""The tables of a recipe and their keys: default, range, meaning, and where a key comes from."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id"
-Entry = Literal["random", "ddim"]
+PAPER, RELEASE, OURS = "EVS, {}", "`{}` of the release", "evs-batch"
+_MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id"
+_GUIDANCE = "classifier-free guidance; 1 turns it off"
+_CFG = "Ho and Salimans 2022"
+
+
+def key(default: Any, meaning: str, source: str = OURS, **limits: Any) -> Any:
+    """One key of a table; `limits` are pydantic's (`ge`, `gt`, `le`, `max_length`)."""
+    return Field(default, description=meaning, json_schema_extra={"source": source}, **limits)
 
 
 class Lora(BaseModel, frozen=True, extra="forbid"):
     """Low-rank weights that are merged into a T2I; a bare string is its path."""
 
     path: str = Field(description="name in the model zoo, or a .safetensors file")
-    weight: float = Field(default=1.0, ge=-4, le=4)
+    weight: float = key(1.0, "how much of it is added", ge=-4, le=4)
 
     @model_validator(mode="before")
     @classmethod
@@ -23,19 +30,27 @@ class Lora(BaseModel, frozen=True, extra="forbid"):
 class T2I(BaseModel, frozen=True, extra="forbid"):
     """The text-to-image model and its noising and denoising, frame by frame."""
 
-    model: str = Field(default="tiny", description=MODEL)
-    steps: int = Field(default=50, ge=1, le=999, description="T_I: DDIM steps of the whole schedule")
-    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that is run")
-    guidance: float = Field(default=7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    upscale: float = Field(default=1.0, ge=0.25, le=4, description="resize of the clean latents before noise is added")
-    entry: Entry = Field(default="random", description="noise at the start: fresh, or by DDIM inversion")
-    reentry: Literal["random", "ddim", "ddim_step"] = Field(
-        default="ddim_step", description="noise after a T2V block: fresh, by DDIM inversion, or what z_t and x0 imply"
+    model: str = key("tiny", _MODEL, RELEASE.format("idm_type"))
+    steps: int = key(50, "T_I: DDIM steps of the whole schedule", PAPER.format("4.1"), ge=1, le=999)
+    strength: float = key(
+        0.4, "s_I: share of the schedule that is run", RELEASE.format("idm_inverse_strength"), gt=0, le=1
     )
-    attention: Literal["self", "first_frame"] = Field(
-        default="self", description="whose keys and values a frame's self-attention sees: its own, or the first frame's"
+    guidance: float = key(7.5, _GUIDANCE, _CFG, ge=1, le=50)
+    upscale: float = key(
+        1.0, "resize of the clean latents before noise is added", RELEASE.format("idm_type"), ge=0.25, le=4
     )
-    loras: tuple[Lora, ...] = Field(default=(), max_length=8, description="LoRAs to merge, with their weights")
+    entry: Literal["random", "ddim"] = key(
+        "random", "noise at the start: fresh, or by DDIM inversion", RELEASE.format("idm_invert_mode")
+    )
+    reentry: Literal["random", "ddim", "ddim_step"] = key(
+        "ddim_step", "noise after a T2V block: fresh, by DDIM inversion, or what z_t and x0 imply",
+        RELEASE.format("idm_invert_mode_2"),
+    )  # fmt: skip
+    attention: Literal["self", "first_frame"] = key(
+        "self", "whose keys and values a frame's self-attention sees: its own, or the first frame's",
+        RELEASE.format("using_attn"),
+    )  # fmt: skip
+    loras: tuple[Lora, ...] = key((), "LoRAs to merge, with their weights", "Hu et al. 2022", max_length=8)
 
     @property
     def executed_steps(self) -> int:
@@ -46,30 +61,33 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
 class T2V(BaseModel, frozen=True, extra="forbid"):
     """The text-to-video model and its encapsulated block."""
 
-    model: str = Field(default="tiny", description=f"{MODEL}; of a motion module")
-    base: str = Field(default="", description="T2I whose spatial layers it runs on; default: those it was trained on")
-    steps: int = Field(default=8, ge=1, le=1000, description="T_V: steps of the whole schedule")
-    strength: float = Field(default=0.4, gt=0, le=1, description="share of the schedule that the block may use")
-    block_steps: int = Field(default=2, ge=1, description="n_V: steps that the block runs")
-    switch_at: tuple[int, ...] | Literal["every"] = Field(
-        default=(8,),
-        description="T2I steps that remain after each block, in descending order; or a block after every step",
+    model: str = key("tiny", f"{_MODEL}; of a motion module", RELEASE.format("vdm_type"))
+    base: str = key(
+        "", "T2I whose spatial layers it runs on; empty: those it was trained on", RELEASE.format("vdm_type")
     )
-    switch_counts: Literal["remaining", "current"] = Field(
-        default="remaining", description="`current` counts the T2I step before the block too, as VideoElevator does"
+    steps: int = key(8, "T_V: steps of the whole schedule", PAPER.format("4.1"), ge=1, le=1000)
+    strength: float = key(
+        0.4, "share of the schedule that a block may use", RELEASE.format("vdm_inverse_strength"), gt=0, le=1
     )
-    coupled: bool = Field(
-        default=False,
-        description="a block adds as much noise as T2I has when it goes on (VideoElevator), not `strength`",
+    block_steps: int = key(2, "n_V: steps that a block runs", RELEASE.format("stable_num"), ge=1)
+    switch_at: tuple[int, ...] | Literal["every"] = key(
+        (8,), "T2I steps that remain after each block, in descending order; or a block after every step",
+        RELEASE.format("stable_steps"),
+    )  # fmt: skip
+    switch_counts: Literal["remaining", "current"] = key(
+        "remaining", "`current` counts the T2I step before the block too", "VideoElevator"
     )
-    guidance: float = Field(default=1.0, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    entry: Literal["random", "ddim", "mixed"] = Field(
-        default="random",
-        description="noise at the start: fresh, by DDIM inversion, or of both models' inversions (BIVDiff)",
+    coupled: bool = key(
+        False, "a block adds as much noise as T2I has where it goes on, instead of `strength`", "VideoElevator"
     )
-    mix: float = Field(default=0.25, ge=0, le=1, description="share of T2I's inversion where entry is `mixed`")
-    window: int = Field(default=16, ge=2, le=32, description="frames that the motion module sees at once")
-    overlap: int = Field(default=8, ge=0, description="frames that neighbouring windows share")
+    guidance: float = key(1.0, _GUIDANCE, _CFG, ge=1, le=50)
+    entry: Literal["random", "ddim", "mixed"] = key(
+        "random", "noise at the start: fresh, by DDIM inversion, or of both models' inversions",
+        f"{RELEASE.format('vdm_invert_mode')}; BIVDiff",
+    )  # fmt: skip
+    mix: float = key(0.25, "share of T2I's inversion where entry is `mixed`", "BIVDiff", ge=0, le=1)
+    window: int = key(16, "frames that the motion module sees at once", "AnimateDiff", ge=2, le=32)
+    overlap: int = key(8, "frames that neighbouring windows share", ge=0)
 
     @property
     def available_steps(self) -> int:
@@ -78,44 +96,42 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
 
 
 class Sfi(BaseModel, frozen=True, extra="forbid"):
-    """Selective Feature Injection (Eq. 11): T2V self-attention looks at features of the inverted video."""
+    """Selective Feature Injection: T2V self-attention looks at features of the inverted video."""
 
-    enabled: bool = False
-    layers: Literal["deep", "shallow", "all"] | tuple[str, ...] = Field(
-        default="deep", description="decoder layers: of the lowest resolution, of the highest, all, or by module name"
+    enabled: bool = key(False, "whether features are injected; needs t2v.entry = `ddim`", PAPER.format("Eq. 11"))
+    layers: Literal["deep", "shallow", "all"] | tuple[str, ...] = key(
+        "deep", "decoder layers: of the lowest resolution, of the highest, all, or by module name",
+        PAPER.format("Figure 8"),
+    )  # fmt: skip
+    gamma: float = key(
+        0.8, "share of the inverted query; 1 keeps most of the video", PAPER.format("Eq. 11"), ge=0, le=1
     )
-    gamma: float = Field(default=0.8, ge=0, le=1, description="share of the inverted query; 1 keeps most of the video")
-    convolution: bool = Field(default=False, description="inject the feature of one decoder convolution too")
-    memory_gb: float = Field(
-        default=8.0,
-        gt=0,
-        le=1e6,
-        description="features that a worker keeps at once, on its device; fewer clips share a call",
+    convolution: bool = key(False, "inject the feature of one decoder convolution too", PAPER.format("Algorithm 1"))
+    memory_gb: float = key(
+        8.0, "features that a worker keeps at once, on its device; fewer clips share a call", gt=0, le=1e6
     )
 
 
 class Output(BaseModel, frozen=True, extra="forbid"):
     """How results are encoded."""
 
-    container: Literal["mp4"] = "mp4"
-    codec: Literal["h264"] = "h264"
-    quality: int = Field(default=14, ge=0, le=51, description="constant rate factor: lower is better and larger")
+    container: Literal["mp4"] = key("mp4", "file format")
+    codec: Literal["h264"] = key("h264", "video codec")
+    quality: int = key(14, "constant rate factor: lower is better and larger", "x264", ge=0, le=51)
 
 
 class Runtime(BaseModel, frozen=True, extra="forbid"):
     """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
 
-    precision: Literal["bf16", "fp32"] = Field(
-        default="bf16", description="of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
+    precision: Literal["bf16", "fp32"] = key(
+        "bf16", "of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
     )
-    batch_frames: int = Field(default=64, ge=1, description="frames of one call, of several clips")
-    frames_per_forward: int = Field(default=16, ge=1, description="frames of one T2I forward pass, always this many")
-    max_wait_s: float = Field(default=0.5, ge=0, description="how long an idle worker waits for a full call")
-    memory_gb: float = Field(default=4.0, gt=0, le=1e6, description="pixels and latents in flight")
-    max_attempts: int = Field(default=3, ge=1, description="tries of one clip before it fails")
-    pickles: tuple[str, ...] = Field(
-        default=(),
-        max_length=16,
-        description="names of pickle files that may be read as weights: they can run programs",
+    batch_frames: int = key(64, "frames of one call, of several clips", ge=1)
+    frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)
+    max_wait_s: float = key(0.5, "how long an idle worker waits for a full call", ge=0)
+    memory_gb: float = key(4.0, "pixels and latents in flight", gt=0, le=1e6)
+    max_attempts: int = key(3, "tries of one clip before it fails", ge=1)
+    pickles: tuple[str, ...] = key(
+        (), "names of pickle files that may be read as weights: they can run programs", max_length=16
     )
-    stall_s: float = Field(default=1800.0, gt=0, description="a run without progress for so long is ended")
+    stall_s: float = key(1800.0, "a run without progress for so long is ended", gt=0)

@@ -7,19 +7,19 @@ from typing import Any
 
 def dump(tree: Mapping[str, Any]) -> str:
     """Nested dicts as TOML: plain values first, then one table for each dict."""
-    plain = [f"{key} = {_value(value)}" for key, value in tree.items() if not isinstance(value, Mapping)]
+    plain = [f"{name} = {value(cell)}" for name, cell in tree.items() if not isinstance(cell, Mapping)]
     tables = [
-        "\n".join([f"\n[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())])
+        "\n".join([f"\n[{name}]", *(f"{key} = {value(cell)}" for key, cell in table.items())])
         for name, table in tree.items()
         if isinstance(table, Mapping)
     ]
     return "\n".join([*plain, *tables]) + "\n"
 
 
-def _value(value: Any) -> str:
+def value(cell: Any) -> str:
     """JSON writes numbers, texts, booleans and lists as TOML does; inline tables differ."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    if isinstance(cell, Mapping):
+        return "{" + ", ".join(f"{key} = {value(inner)}" for key, inner in cell.items()) + "}"
+    if isinstance(cell, list | tuple):
+        return "[" + ", ".join(map(value, cell)) + "]"
+    return json.dumps(cell)
