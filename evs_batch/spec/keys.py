@@ -43,4 +43,5 @@ def _values(entry: Mapping[str, Any]) -> str:
     if "const" in entry:
         return f"`{entry['const']}`"
     limits = [text.format(f"{entry[limit]:g}") for limit, text in _LIMITS.items() if limit in entry]
-    return ", ".join([{"array": "list"}.get(entry["type"], entry["type"]), *limits])
+    kind: str = entry["type"]
+    return ", ".join(["list" if kind == "array" else kind, *limits])

@@ -200,4 +200,6 @@ def _ship_motion(motion: Any, work: Path, folder: Path) -> None:
 def _ship(model: Any, folder: Path) -> None:
     """Save in half precision; the model that goes on training stays in full."""
     shipped = copy.deepcopy(model).to("cpu", torch.float16, memory_format=torch.contiguous_format)
+    if hasattr(shipped, "register_to_config"):
+        shipped.register_to_config(_name_or_path="")  # not where it was trained
     shipped.save_pretrained(folder, safe_serialization=True)

@@ -72,9 +72,6 @@ def test_upscaled_clips_are_nearer_to_originals_of_their_size_than_bicubic_ones(
     assert np.mean(gains) > 1
 
 
-@pytest.mark.xfail(
-    reason="its distillation gained nothing yet: 36.9 dB, its teacher has 37.1; see the model card", strict=False
-)
 def test_the_few_step_t2v_is_nearer_to_many_steps_than_its_teacher_in_as_few():
     samples = [sample(seed) for seed in SEEDS[:3]]
 
@@ -84,7 +81,7 @@ def test_the_few_step_t2v_is_nearer_to_many_steps_than_its_teacher_in_as_few():
 
     many, few, student = made("tiny", 40), made("tiny", 4), made("tiny-lightning", 4)
     print(f"PSNR to 40 steps: student {nearness(student, many):.2f} dB, teacher in as few {nearness(few, many):.2f} dB")
-    assert nearness(student, many) > nearness(few, many)
+    assert nearness(student, many) > nearness(few, many) + 0.5
 
 
 def nearness(some: list[np.ndarray], others: list[np.ndarray]) -> float:

@@ -58,6 +58,7 @@ def test_the_whole_family_trains_and_loads(tmp_path: Path):
     for motion in ("motion", "motion_few"):
         t2v = zoo.t2v_source(str(tmp_path / "weights" / motion), base=source.name)
         assert loading.load_motion_unet(t2v, loading.load_unet(source)).config["motion_max_seq_length"] == 32
+    assert not any(str(tmp_path) in config.read_text() for config in (tmp_path / "weights").rglob("config.json"))
     assert (tmp_path / "work" / "losses.png").read_bytes().startswith(b"\x89PNG")
 
     still = Schedule(steps=1, learning_rate=0.0)
