@@ -221,7 +221,9 @@ def _check_models(recipe: Recipe, address: str | None) -> None:
     if "t2i" in roles:
         models += [zoo.t2i_source(recipe.t2i.model), *(zoo.lora_place(lora.path) for lora in recipe.t2i.loras)]
     if "t2v" in roles:
-        models.append(zoo.t2v_source(recipe.t2v.model, recipe.t2v.base))
+        t2v = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
+        zoo.check_pair(zoo.t2i_source(recipe.t2i.model), t2v, recipe.t2v.bridge)
+        models.append(t2v)
     if not cluster.is_remote(address):
         for model in models:
             zoo.locate_all(model)

@@ -1,6 +1,7 @@
 """Read the parts of a model from disk: safetensors unless a pickle is allowed by name, and never code."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from evs_batch.models import layouts
@@ -24,6 +25,7 @@ from evs_batch.models.zoo import T2ISource, T2VSource, lora_place
 from evs_batch.spec.errors import ModelError
 from evs_batch.spec.recipe import Lora
 
+_TEXT_ENCODERS = {kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection)}
 _VAES = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 
 Pickles = tuple[str, ...]
@@ -52,6 +54,16 @@ def load_text(source: T2ISource, pickles: Pickles = ()) -> tuple[CLIPTokenizer, 
         encoder = CLIPTextModel.from_pretrained(
             path / "text_encoder", use_safetensors=True, local_files_only=True, dtype=torch.float32
         )
+        return tokenizer, encoder
+
+
+def load_text_encoder(source: T2ISource, suffix: str) -> tuple[CLIPTokenizer, Any]:
+    """One of several text encoders of a diffusers folder, of the class that its config names."""
+    with _explained(source.weights, source.wanted) as path:
+        tokenizer = CLIPTokenizer.from_pretrained(path / f"tokenizer{suffix}", local_files_only=True)
+        folder = path / f"text_encoder{suffix}"
+        kind = _TEXT_ENCODERS[json.loads((folder / "config.json").read_text())["architectures"][0]]
+        encoder = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, dtype=torch.float32)
         return tokenizer, encoder
 
 

@@ -25,6 +25,14 @@ CACHED_PROMPTS = 1024
 SLICE_FRAMES = {"AutoencoderTiny": 16, "AutoencoderKL": 1}  # a full-size decoder takes gigabytes a frame
 
 
+Call = Callable[[Any, Tensor, Tensor, Tensor], Tensor]  # (unet, z, t, text of each frame) -> output
+
+
+def call_unet(unet: Any, z: Tensor, t: Tensor, text_BTD: Tensor) -> Tensor:
+    """A forward pass of a U-Net that needs nothing but text."""
+    return unet(z, t, text_BTD).sample
+
+
 class TextEncoder:
     """Prompts to embeddings; each prompt on its own and once."""
 
@@ -79,12 +87,18 @@ class T2I:
     """A frame-wise noise predictor; with `first_frame`, every frame looks at the first one of its clip."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, hardware: Hardware, frames_per_forward: int, *, first_frame: bool = False
+        self,
+        unet: UNet2DConditionModel,
+        hardware: Hardware,
+        frames_per_forward: int,
+        *,
+        first_frame: bool = False,
+        call: Call = call_unet,
     ) -> None:
         self._spatial = unet  # whose weights a T2V may share
         self._unet = first_frame_twin(unet, frames_per_forward) if first_frame else hardware.place(unet)
-        self._hardware, self._frames, self._first_frame = hardware, frames_per_forward, first_frame
-        self.multiple = _side_multiple(unet)
+        self._hardware, self._frames, self._first_frame, self._call = hardware, frames_per_forward, first_frame, call
+        self.multiple = side_multiple(unet)
 
     def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int]) -> Model:
         """The model of Algorithm 1 for the frames of clips with these prompts and lengths."""
@@ -94,7 +108,7 @@ class T2I:
         def predict(z_FChw: Tensor, t: Tensor) -> Tensor:
             def forward(z: Tensor, clip: Tensor) -> Tensor:
                 def unet(z: Tensor, text: Tensor) -> Tensor:
-                    return self._unet(self._hardware(z), t, text).sample.float()
+                    return self._call(self._unet, self._hardware(z), t, text).float()
 
                 return guided(unet, z, prompt_NTD[clip], negative_NTD[clip], guidance)
 
@@ -114,8 +128,10 @@ class T2V:
         hardware: Hardware,
         injection: Injection | None = None,
         spatial: UNet2DConditionModel | None = None,
+        call: Call = call_unet,
     ) -> None:
         self._unet, self._hardware, self.injection = hardware.place(unet), hardware, injection
+        self._call = call
         self._spatial = spatial  # whose weights it uses: a T2I that is loaded later must find them
         self.max_window = int(unet.config["motion_max_seq_length"])
 
@@ -132,7 +148,8 @@ class T2V:
 
                 def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
                     text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
-                    return self._unet(self._hardware(z_WKChw.transpose(1, 2)), t, text).sample.transpose(1, 2).float()
+                    z_WCKhw = self._hardware(z_WKChw.transpose(1, 2))
+                    return self._call(self._unet, z_WCKhw, t, text).transpose(1, 2).float()
 
                 return guided(unet, z, prompt, negative, guidance)
 
@@ -178,6 +195,6 @@ def guided(
     return without + guidance * (with_prompt - without)
 
 
-def _side_multiple(unet: UNet2DConditionModel) -> int:
+def side_multiple(unet: UNet2DConditionModel | UNetMotionModel) -> int:
     """Latent sides must be divisible by this: one halving for each level but the last."""
     return 2 ** (len(unet.config["block_out_channels"]) - 1)

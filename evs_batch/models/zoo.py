@@ -54,6 +54,7 @@ class T2ISource:
     vae: Place | None = None
     loras: tuple[tuple[Place, float], ...] = ()
     latent_factor_px: int = 8
+    family: str = "sd1"
     schedule: Schedule = SD_DDIM
 
     @property
@@ -122,15 +123,24 @@ _RV = Download(
 _WATERCOLOR = Download(
     file="watercolor.safetensors", page="wherever the LoRA of your choice is (the release names none)"
 )
+_SDXL = Hub(
+    repo="stabilityai/stable-diffusion-xl-base-1.0", revision="462165984030d82259a11f4367a4eed129e94a7b",
+    files=(
+        *_SD_FILES, "text_encoder_2/config.json", "text_encoder_2/model.safetensors",
+        "tokenizer_2/vocab.json", "tokenizer_2/merges.txt", "tokenizer_2/tokenizer_config.json",
+    ),
+    licence="openrail++", gigabytes=13.9,
+)  # fmt: skip
 _LCM_REPO = "wangfuyun/AnimateLCM"
 _LCM_REVISION = "6cdc714205bbc04c3b2031ee63725cd6e54dbe56"
 
 T2I_MODELS: Mapping[str, T2ISource] = {
-    "tiny": T2ISource(name="tiny", weights=Local(TINY), latent_factor_px=4),
+    "tiny": T2ISource(name="tiny", weights=Local(TINY), latent_factor_px=4, family="tiny"),
     "SD": T2ISource(name="SD", weights=_SD),
     "EP": T2ISource(name="EP", weights=_EP),
     "RV": T2ISource(name="RV", weights=_RV, tokenizer=_SD),
     "watercolor": T2ISource(name="watercolor", weights=_SD, loras=((_WATERCOLOR, 1.0),)),
+    "SDXL": T2ISource(name="SDXL", weights=_SDXL, family="sdxl"),
 }
 
 
@@ -162,6 +172,11 @@ T2V_MODELS: Mapping[str, T2VSource] = {
         motion=Hub(repo=_LCM_REPO, revision=_LCM_REVISION, files=_MOTION_FILES, licence="mit", gigabytes=1.8),
         loras=((Hub(repo=_LCM_REPO, revision=_LCM_REVISION, file="AnimateLCM_sd15_t2v_lora.safetensors"), 0.8),),
         schedule=LCM,
+    ),
+    "animatediff-sdxl": T2VSource(
+        name="animatediff-sdxl",
+        base=T2I_MODELS["SDXL"],
+        motion=Hub(repo="guoyww/animatediff-motion-adapter-sdxl-beta", files=_MOTION_FILES, gigabytes=0.9),
     ),
     "animatediff-v2": _animatediff(2, "animatediff-v2"),
     "animatediff-v3": _animatediff(3, "animatediff-v3"),
@@ -219,6 +234,15 @@ def locate_all(entry: Entry) -> list[Path]:
     """Where all of it is; raises ModelError for the first place that is empty."""
     wanted = entry.wanted if isinstance(entry, T2ISource | T2VSource) else f"--role lora {entry}"
     return [locate(place, wanted) for place in places(entry)]
+
+
+def check_pair(t2i: T2ISource, t2v: T2VSource, bridge: str) -> None:
+    """Models of two families have two autoencoders; raises RecipeError if latents were to pass between them."""
+    if t2i.family != t2v.base.family and bridge == "latents":
+        raise RecipeError(
+            f"t2i.model={t2i.name!r} with t2v.model={t2v.name!r}", "do not share an autoencoder",
+            "set t2v.bridge = 'pixels', or choose a pair of one family",
+        )  # fmt: skip
 
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> "Scheduler":

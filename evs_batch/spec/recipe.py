@@ -64,6 +64,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
                 "t2v.entry='mixed'", f"needs a T2I that has finished; the composition is {self.composition!r}",
                 "set composition = 'T2I+T2V' or another t2v.entry",
             )  # fmt: skip
+        if t2v.entry == "mixed" and t2v.bridge == "pixels":
+            raise RecipeError("t2v.entry='mixed'", "needs t2v.bridge='latents': noise is no picture", "change one")
         if self.sfi.enabled and t2v.entry != "ddim":
             raise RecipeError(
                 f"t2v.entry={t2v.entry!r}",

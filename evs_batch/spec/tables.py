@@ -86,6 +86,9 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
         f"{RELEASE.format('vdm_invert_mode')}; BIVDiff",
     )  # fmt: skip
     mix: float = key(0.25, "share of T2I's inversion where entry is `mixed`", "BIVDiff", ge=0, le=1)
+    bridge: Literal["latents", "pixels"] = key(
+        "latents", "what passes between T2I and T2V; `pixels` decodes and encodes, where their autoencoders differ"
+    )
     window: int = key(16, "frames that the motion module sees at once", "AnimateDiff", ge=2, le=32)
     overlap: int = key(8, "frames that neighbouring windows share", ge=0)
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from evs_batch.algo import evs
 from evs_batch.models import loading, zoo
+from evs_batch.models.families import FAMILIES
 from evs_batch.models.hardware import pick_hardware
-from evs_batch.models.parts import T2I, TextEncoder, Vae, pad_sides, resize_latents
+from evs_batch.models.parts import T2I, Vae, pad_sides, resize_latents
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result
@@ -24,10 +25,11 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     zoo.scheduler(source, recipe.t2i.steps)
     hardware, pickles = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles
     vae = Vae(loading.load_vae(source, pickles), hardware)
-    text = TextEncoder(*loading.load_text(source, pickles), hardware)
+    family = FAMILIES[source.family]
+    text = family.load_text(source, hardware, pickles)
     unet = loading.shared_unet(source, recipe.t2i.loras, hardware, pickles)
     first_frame = recipe.t2i.attention == "first_frame"
-    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward, first_frame=first_frame)
+    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward, first_frame=first_frame, call=family.call)
     return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
 
 

@@ -10,8 +10,10 @@ import torch
 from evs_batch.algo import evs
 from evs_batch.algo.windows import plan_windows
 from evs_batch.models import loading, zoo
-from evs_batch.models.hardware import pick_hardware
-from evs_batch.models.parts import T2V, TextEncoder
+from evs_batch.models.bridge import PixelBridge
+from evs_batch.models.families import FAMILIES
+from evs_batch.models.hardware import Hardware, pick_hardware
+from evs_batch.models.parts import T2V, Vae, side_multiple
 from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
@@ -30,13 +32,22 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
     spatial = loading.shared_unet(source.spatial, (), hardware, pickles)
     unet = loading.load_motion_unet(source, spatial, pickles)
     injection = Injection(unet, sfi.layers, sfi.gamma, sfi.convolution) if sfi.enabled else None
-    t2v = T2V(unet, hardware, injection, spatial)
+    family = FAMILIES[source.base.family]
+    t2v = T2V(unet, hardware, injection, spatial, family.call)
     if recipe.t2v.window > t2v.max_window:
         raise RecipeError(
             f"t2v.window={recipe.t2v.window}", f"this motion module sees at most {t2v.max_window} frames", "lower it"
         )
-    text = TextEncoder(*loading.load_text(source.base, pickles), hardware)
-    return T2VRunner(recipe, source, text, t2v, hardware.device)
+    text = family.load_text(source.base, hardware, pickles)
+    bridge = _load_bridge(recipe, source, hardware, side_multiple(unet)) if recipe.t2v.bridge == "pixels" else None
+    return T2VRunner(recipe, source, text, t2v, hardware.device, bridge)
+
+
+def _load_bridge(recipe: Recipe, source: zoo.T2VSource, hardware: Hardware, multiple: int) -> PixelBridge:
+    def vae(of: zoo.T2ISource) -> Vae:
+        return Vae(loading.load_vae(of, recipe.runtime.pickles), hardware)
+
+    return PixelBridge(vae(zoo.t2i_source(recipe.t2i.model)), vae(source.base), multiple)
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class T2VRunner:
     text: Any
     t2v: Any
     device: torch.device
+    bridge: PixelBridge | None = None
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         results = []
@@ -70,12 +82,14 @@ class T2VRunner:
                 held = 0
             groups[-1].append(at)
             held += needed
-        log.info("features of %d clips in %d groups, %.2f GB in the last", len(items), len(groups), held / 1e9)
+        level = logging.INFO if len(groups) > 1 else logging.DEBUG
+        log.log(level, "SFI on %d clips in %d groups, %.0f MB in the last", len(items), len(groups), held / 1e6)
         return groups
 
     def _feature_bytes(self, stage: Stage, shape: tuple[int, ...]) -> int:
         """What SFI keeps of a clip whose latents have this shape: every window at every step that runs."""
-        frames, _, height, width = shape
+        frames, _, *size = shape
+        height, width = self.bridge.size(*size) if self.bridge else size
         t2v = self.recipe.t2v
         windows = len(plan_windows(frames, t2v.window, t2v.overlap))
         steps = min(self.recipe.t2v_steps, self._available_steps(zoo.scheduler(self.source, t2v.steps), stage.visit))
@@ -84,6 +98,9 @@ class T2VRunner:
     def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         t2v, lengths = self.recipe.t2v, [item.known.frames for item in items]
         x0_FChw = self._joined(inputs, "x0")
+        size = x0_FChw.shape[-2:]
+        if self.bridge:
+            x0_FChw = self.bridge.into(x0_FChw)
         scheduler = zoo.scheduler(self.source, t2v.steps)
         available = self._available_steps(scheduler, stage.visit)
         timesteps = evs.block_timesteps(scheduler, available, self.recipe.t2v_steps)
@@ -99,6 +116,8 @@ class T2VRunner:
         with injection.inject() if injection else nullcontext():
             model, renoise = self._model(items, t2v.guidance), renoise_generators(items, stage)
             x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, timesteps, renoise)
+        if self.bridge:
+            x0_FChw = self.bridge.back(x0_FChw, *size)
         return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
 
     def _available_steps(self, scheduler: evs.Scheduler, visit: int) -> int:
