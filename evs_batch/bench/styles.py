@@ -64,25 +64,34 @@ def measure(
 
 
 def draw(rows: Sequence[Mapping[str, Any]], styled: float, picture: Path) -> None:
-    """PSNR to the styled clip against motion error, one line for each method, the paper's two points ringed."""
+    """PSNR to the styled clip against motion error, one line for each method; injection once more from near by."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    everything, injected = figure.subplots(1, 2, width_ratios=(3, 2))
+    _curves(everything, rows, labelled="SDEdit")
+    _curves(injected, [row for row in rows if row["method"] != "SDEdit"], labelled="DDIM")
+    everything.axhline(styled, linestyle=":", color="gray", label="styled clip, before T2V")
+    everything.set(xlabel="PSNR to the styled clip, dB", ylabel="motion error (up is smoother)")
+    everything.legend(fontsize=8)
+    injected.set(xlabel="PSNR to the styled clip, dB")
+    figure.savefig(picture, dpi=110)
+
+
+def _curves(axes: Any, rows: Sequence[Mapping[str, Any]], labelled: str) -> None:
+    """One line for each method, the paper's two points ringed; settings stand at the points of some methods."""
     for method, points in groupby(rows, key=lambda row: row["method"]):
         line = list(points)
-        axes.plot([r["psnr_db"] for r in line], [r["motion_error"] for r in line], marker="o", label=method)
+        colour = f"C{list(METHODS).index(method)}"
+        axes.plot([r["psnr_db"] for r in line], [r["motion_error"] for r in line], colour, marker="o", label=method)
         for row in line:
             at = row["psnr_db"], row["motion_error"]
-            axes.annotate(row["setting"].split()[1], at, textcoords="offset points", xytext=(5, 4), fontsize=7)
+            if method.startswith(labelled):
+                axes.annotate(row["setting"].split()[1], at, textcoords="offset points", xytext=(5, 4), fontsize=7)
             if (method, row["setting"]) in PAPERS_CHOICE:
                 axes.plot(*at, marker="o", markersize=13, fillstyle="none", color="black")
-    axes.axhline(styled, linestyle=":", color="gray", label="styled clip, before T2V")
     axes.invert_yaxis()
-    axes.set(xlabel="PSNR to the styled clip, dB", ylabel="motion error (up is smoother)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
 
 
 def _row(method: str, setting: str, values_N2: np.ndarray) -> dict[str, Any]:
