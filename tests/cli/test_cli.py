@@ -50,7 +50,7 @@ def test_validation_names_every_bad_row(make_manifest):
             "did you mean 'tiny'?",
         ),
         (["status", "nowhere"], "holds no run"),
-        (["recipes", "show", "x"], "known: demo, identity"),
+        (["recipes", "show", "x"], "known: alternate, bivdiff"),
     ],
 )
 def test_mistakes_cost_nothing_and_are_explained(arguments: list[str], said: str, tmp_path: Path):
