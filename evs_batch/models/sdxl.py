@@ -18,12 +18,12 @@ from evs_batch.models.parts import CACHED_PROMPTS
 from evs_batch.models.zoo import T2ISource
 
 FACTOR_PX = 8
-CLIP_BY_TWO = ("", "_2")  # the folders of the two tokenizers and encoders
+SUFFIXES = ("", "_2")  # the folders of the two tokenizers and encoders
 
 
 def load_text(source: T2ISource, hardware: Hardware, pickles: Pickles) -> "SdxlText":
     """Both text encoders of a diffusers folder."""
-    return SdxlText([load_text_encoder(source, suffix) for suffix in CLIP_BY_TWO], hardware)
+    return SdxlText([load_text_encoder(source, suffix) for suffix in SUFFIXES], hardware)
 
 
 class SdxlText:

@@ -16,7 +16,7 @@ COMPOSITIONS = {
     "VDM_IDM": "T2V+T2I",
     "IDM_VDM_IDM": "T2I+[T2V]+T2I",
 }
-FAMILIES: Mapping[str, Mapping[str, Any]] = {"animatelcm": {"steps": 8, "guidance": 1.5}}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"animatelcm": {"steps": 8, "guidance": 1.5}}
 LIGHTNING = {"steps": 8, "guidance": 1.0}
 _MODEL_AND_RATE = re.compile(r"(?P<model>.+?)(?:_X(?P<rate>\d+(?:\.\d+)?))?")
 
@@ -90,7 +90,7 @@ def _t2i_model(tree: dict[str, Any], value: Any) -> None:
 
 def _t2v_model(tree: dict[str, Any], value: Any) -> None:
     """Steps and guidance belong to the family; the release fixes them in its code."""
-    tree["t2v"] |= {"model": value, **(FAMILIES.get(value, LIGHTNING) if isinstance(value, str) else {})}
+    tree["t2v"] |= {"model": value, **(SETTINGS.get(value, LIGHTNING) if isinstance(value, str) else {})}
 
 
 _KEYS: Mapping[str, Callable[[dict[str, Any], Any], None]] = {

@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def load(recipe: Recipe, threads: int) -> "T2VRunner":
-    """Load text encoder and T2V onto this process's device; raises RecipeError if the window does not fit."""
+    """Load text encoder and T2V onto this process's device; raises RecipeError if window or pair do not fit."""
     source = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
+    zoo.check_pair(zoo.t2i_source(recipe.t2i.model), source, recipe.t2v.bridge)
     zoo.scheduler(source, recipe.t2v.steps)
     hardware, pickles, sfi = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles, recipe.sfi
     spatial = loading.shared_unet(source.spatial, (), hardware, pickles)

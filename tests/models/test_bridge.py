@@ -14,7 +14,7 @@ from evs_batch.models.hardware import Hardware
 from evs_batch.models.parts import Vae
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.stages.inline import enhance
+from evs_batch.stages.inline import enhance, load_enhancer
 from evs_batch.tiny import clips
 from tests.models import checkpoints
 
@@ -52,6 +52,8 @@ def test_a_clip_crosses_the_bridge_and_comes_back():
 def test_latents_may_not_pass_between_families():
     with pytest.raises(RecipeError, match=r"'tiny' with t2v.model='lightningEP': do not share.*t2v\.bridge = 'pixels'"):
         zoo.check_pair(zoo.t2i_source("tiny"), zoo.t2v_source("lightningEP"), "latents")
+    with pytest.raises(RecipeError, match="do not share an autoencoder"):
+        load_enhancer(load_recipe("demo", ["t2v.model=lightningEP"]))
     zoo.check_pair(zoo.t2i_source("tiny"), zoo.t2v_source("lightningEP"), "pixels")
     zoo.check_pair(zoo.t2i_source("EP"), zoo.t2v_source("lightningSD"), "latents")
 
