@@ -130,6 +130,10 @@ class Job:
     def _output_uri(self, clip: str) -> str:
         return storage.join(self._output, "videos", f"{clip}.mp4")
 
+    def _parts_uri(self, clip: str) -> str:
+        """The folder for the segments of a long clip, until they are one file."""
+        return storage.join(self._output, "_run", "parts", clip)
+
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
         self._signals.install()
@@ -151,6 +155,7 @@ class Job:
             policy=policy,
             placement=placement,
             output_uri=self._output_uri,
+            parts_uri=self._parts_uri,
             clips=clips,
             finished=self._finish,
             on_tick=self._tick,
@@ -162,6 +167,8 @@ class Job:
             row = _failed_row(end.failure.type, end.failure.stage, end.failure.message, end.attempts)
         else:
             row = {**end.row, "status": "success", "attempts": end.attempts}
+        if end.segments > 1:
+            storage.remove_folder(self._parts_uri(end.clip.id))
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
         self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
 
@@ -181,7 +188,7 @@ class Job:
     def _tick(self, loop: Loop) -> None:
         self._ledger.flush()
         state, names = loop.state, [stage.name for stage in loop.policy.path]
-        self.progress.stages = {name: state.clips_at[at] for at, name in enumerate(names)}
+        self.progress.stages = {name: state.units_at[at] for at, name in enumerate(names)}
         self.progress.processes = {name: vars(meta) for name, meta in loop.worker_metas.items()}
         self.progress.workers = dict(Counter(w.role for w in state.workers.values() if w.up))
         self.progress.state = "stopping" if state.stopping else "running" if self.progress.workers else "starting"

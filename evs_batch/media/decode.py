@@ -1,37 +1,127 @@
-"""Decode a video to RGB."""
+"""Decode a video to RGB, a run of frames at a time."""
 
-from typing import BinaryIO
+import contextlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
+from evs_batch.media.cuts import BEFORE
 from evs_batch.media.probe import MAX_PIXELS, VideoFacts, open_video, video_stream
 from evs_batch.spec.errors import MediaError
 
 DECODER_THREADS = 1  # the default takes every core of the node
+_INDEXED = {"mov", "matroska"}  # containers whose index leads to key frames exactly
 
 
 def decode(file: BinaryIO, facts: VideoFacts) -> np.ndarray:
     """All frames as displayed, in display order: (F, H, W, 3) uint8; raises MediaError for damaged files."""
-    frames_FHW3 = np.empty((facts.frames, facts.height, facts.width, 3), np.uint8)
-    count = 0
-    with open_video(file) as container:
-        stream = video_stream(container)
-        stream.codec_context.thread_count = DECODER_THREADS
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    with contextlib.closing(Reader(file, facts)) as reader:
+        return reader.read(range(facts.frames))
+
+
+class Reader:
+    """An open video: runs of frames that follow each other are decoded once, others from a key frame on."""
+
+    def __init__(self, file: BinaryIO, facts: VideoFacts) -> None:
+        self.file, self._facts = file, facts
+        self._container: Any = None
+        self._open()
+
+    def close(self) -> None:
+        """Let the decoder go; the file stays open."""
+        self._container.close()
+
+    def approach(self, frame: int, before: int) -> list[np.ndarray]:
+        """Be ready to read a frame; gives the ones before it, as many as asked for and there."""
+        wanted = range(max(0, frame - before), frame)
+        if frame != self._next or len(self._last) < len(wanted):
+            self._last = [*self.read(wanted)]
+        return self._last
+
+    def read(self, frames: range) -> np.ndarray:
+        """Frames as displayed: (F, H, W, 3) uint8; raises MediaError for damaged files.
+
+        With the last frame the end of the file is read, too: a frame too many is damage.
+        """
+        if frames.start != self._next:
+            self._start(frames.start)
+        facts = self._facts
+        read_FHW3 = np.empty((len(frames), facts.height, facts.width, 3), np.uint8)
+        for at in range(len(read_FHW3)):
+            read_FHW3[at] = self._picture()
+        if self._next == facts.frames and self._decoded() is not None:
+            raise self._damaged("there are more frames than packets")
+        self._last = [*self._last, *read_FHW3[-BEFORE:].copy()][-BEFORE:]
+        return read_FHW3
+
+    def _picture(self) -> np.ndarray:
+        frame, facts = self._decoded(), self._facts
+        if frame is None:
+            raise self._damaged("it ends early")
+        picture_HW3 = np.rot90(_rgb(frame, facts), facts.rotation // 90)
+        if frame.is_corrupt or picture_HW3.shape != (facts.height, facts.width, 3):
+            raise self._damaged("a frame is corrupt or of another size")
+        self._next += 1
+        return picture_HW3
+
+    def _decoded(self) -> av.VideoFrame | None:
         try:
-            for frame in container.decode(stream):
-                picture_HW3 = np.rot90(_rgb(frame, facts), facts.rotation // 90)
-                if count == facts.frames or frame.is_corrupt or picture_HW3.shape != frames_FHW3.shape[1:]:
-                    raise _damaged(count, facts, "a frame is corrupt, of another size, or one too many")
-                frames_FHW3[count] = picture_HW3
-                count += 1
+            return next(self._pictures, None)
         except av.FFmpegError as error:
-            raise _damaged(count, facts, str(error.strerror)) from error
-    if count < facts.frames:
-        raise _damaged(count, facts, "it ends early")
-    return frames_FHW3
+            raise self._damaged(str(error.strerror)) from error
+
+    def _start(self, frame: int) -> None:
+        """Be ready for a frame: by the container's index if it leads there, else by decoding all before it."""
+        self._open()
+        if frame and self._facts.stamped and _INDEXED & set(self._container.format.name.split(",")):
+            self._container.seek(self._facts.pts[frame], stream=self._stream)
+            if self._advance_to(frame):
+                return
+            self._open()
+        while self._next < frame:
+            if self._decoded() is None:
+                raise self._damaged("it ends early")
+            self._next += 1
+
+    def _open(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self.file.seek(0)
+        self._container = open_video(self.file)
+        self._stream = video_stream(self._container)
+        self._stream.codec_context.thread_count = DECODER_THREADS
+        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+        self._pictures: Iterator[av.VideoFrame] = self._container.decode(self._stream)
+        self._next, self._last = 0, list[np.ndarray]()
+
+    def _advance_to(self, frame: int) -> bool:
+        """Decode from a key frame up to a frame; False if the file's index has led elsewhere."""
+        wanted, before = self._facts.pts[frame], self._pictures
+        try:
+            for found in before:
+                if found.pts is None or found.pts > wanted:
+                    return False
+                if found.pts == wanted:
+                    self._pictures, self._next = _chained(found, before), frame
+                    return True
+        except av.FFmpegError:
+            pass
+        return False
+
+    def _damaged(self, reason: str) -> MediaError:
+        return MediaError(
+            f"frame {self._next} of {self._facts.frames}",
+            f"cannot be decoded ({reason})",
+            "replace the file or re-encode it",
+        )
+
+
+def _chained(first: av.VideoFrame, rest: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    yield first
+    yield from rest
 
 
 def _rgb(frame: av.VideoFrame, facts: VideoFacts) -> np.ndarray:
@@ -40,9 +130,3 @@ def _rgb(frame: av.VideoFrame, facts: VideoFacts) -> np.ndarray:
         format="rgb24", src_colorspace=facts.matrix, src_color_range=source, dst_color_range=ColorRange.JPEG
     )
     return converted.to_ndarray()
-
-
-def _damaged(count: int, facts: VideoFacts, reason: str) -> MediaError:
-    return MediaError(
-        f"frame {count} of {facts.frames}", f"cannot be decoded ({reason})", "replace the file or re-encode it"
-    )

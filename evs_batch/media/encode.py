@@ -1,9 +1,10 @@
-"""Encode enhanced frames with the timestamps and the sound of their source."""
+"""Encode enhanced frames with the timestamps and the sound of their source: at once, or in parts that are joined."""
 
 import contextlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,13 +12,14 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from evs_batch.media.probe import VideoFacts, open_video
+from evs_batch.media.probe import VideoFacts, open_video, video_stream
 from evs_batch.spec.errors import EncodeError
 from evs_batch.spec.recipe import Output
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
 _MPEG_RANGE = int(ColorRange.MPEG)
 PRESET = "medium"
+REORDERED_FRAMES = 2  # that x264 holds back: three B-frames with a pyramid
 # With AVX-512, x264's macroblock tree gives other bytes at every run, and other ones than with AVX2.
 REPRODUCIBLE = "mbtree=0"
 
@@ -26,18 +28,71 @@ def encode(
     path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Output, source: BinaryIO | None = None
 ) -> None:
     """Write (F, H, W, 3) uint8 frames as an mp4 with the source's timestamps, pixel aspect, colour and sound."""
+    with _written(path, source) as (out, sound):
+        video = _video_stream(out, frames_FHW3.shape, facts, options)
+        begin_s, packets = _sound(sound, out, facts)
+        clock = round(begin_s / facts.time_base)
+        _mux(out, _pictures(frames_FHW3, facts, video, clock), packets)
+
+
+def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, source: BinaryIO) -> tuple[int, int]:
+    """Put the parts of a video, each encoded on its own, into one mp4; gives its height and width in pixels.
+
+    Parts are closed one after the other. Raises EncodeError for parts that do not fit together.
+    """
+    files = iter(parts)
+    first = next(files)
+    with _written(path, source) as (out, sound):
+        with open_video(first) as part:
+            video = out.add_stream_from_template(video_stream(part))
+            video.time_base = facts.time_base
+            size = video.codec_context.height, video.codec_context.width
+        begin_s, packets = _sound(sound, out, facts)
+        _mux(out, _moved(chain([first], files), facts, video, round(begin_s / facts.time_base)), packets)
+        return size
+
+
+def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
+    """The packets of all parts with the video's timestamps; each part counts its own from zero.
+
+    A packet is decoded when a frame is shown that is as many earlier as the encoder holds back.
+    """
+    number = 0
+    early = facts.pts[min(REORDERED_FRAMES, facts.frames - 1)] - facts.pts[0]
+    for file in files:
+        file.seek(0)
+        offset = facts.pts[number] - clock
+        with file, open_video(file) as part:
+            stream = video_stream(part)
+            if stream.codec_context.extradata != video.codec_context.extradata:
+                raise ValueError("a part has other settings of the encoder than the first one")
+            scale = stream.time_base / facts.time_base
+            for packet in part.demux(stream):
+                if packet.size:
+                    begun = number >= REORDERED_FRAMES
+                    packet.pts, packet.duration = int(packet.pts * scale) + offset, int(packet.duration * scale)
+                    packet.dts = (facts.pts[number - REORDERED_FRAMES] if begun else facts.pts[number] - early) - clock
+                    packet.stream, packet.time_base = video, facts.time_base
+                    number += 1
+                    yield packet
+
+
+@contextlib.contextmanager
+def _written(path: Path, source: BinaryIO | None) -> Iterator[tuple[Any, Any]]:
+    """A new mp4 file and the container that its sound comes from; raises EncodeError for what cannot be written."""
     try:
         with (
             open_video(source) if source else contextlib.nullcontext() as sound,
             av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
         ):
-            video = _video_stream(out, frames_FHW3.shape, facts, options)
-            begin_s, packets = _sound(sound, out, facts) if sound else (Fraction(0), [])
-            clock = round(begin_s / facts.time_base)
-            for packet in heapq.merge(_pictures(frames_FHW3, facts, video, clock), packets, key=_time_s):
-                out.mux(packet)
+            yield out, sound
     except (av.FFmpegError, ValueError) as error:
         raise EncodeError("the result", f"cannot be written as mp4 ({error})", "see the message") from error
+
+
+def _mux(out: Any, pictures: Iterator[Any], sound: list[Any]) -> None:
+    for packet in heapq.merge(pictures, sound, key=_time_s):
+        out.mux(packet)
 
 
 def _pictures(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
@@ -53,6 +108,8 @@ def _sound(source: Any, out: Any, facts: VideoFacts) -> tuple[Fraction, list[Any
 
     A clock that starts late (transport streams) would be shown as a blank beginning; all tracks are moved alike.
     """
+    if source is None:
+        return Fraction(0), []
     tracks = {track.index: out.add_stream_from_template(track) for track in source.streams.audio}
     demuxed = source.demux([source.streams[index] for index in tracks]) if tracks else []
     packets = [packet for packet in demuxed if packet.dts is not None]

@@ -1,7 +1,7 @@
 """What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
@@ -28,8 +28,8 @@ _HD_HEIGHT_PX = 720
 class VideoFacts:
     """The first video stream of a file, as it is displayed.
 
-    `pts` and `durations` are in display order, in units of `time_base` seconds; `rotation` is in degrees,
-    counter-clockwise, and already in `width`, `height` and `aspect`.
+    `pts` and `durations` are in display order, in units of `time_base` seconds, and as the file has them where it is
+    `stamped`; `rotation` is in degrees, counter-clockwise, and already in `width`, `height` and `aspect`.
     """
 
     width: int
@@ -42,6 +42,7 @@ class VideoFacts:
     full_range: bool
     aspect: Fraction
     rotation: int = 0
+    stamped: bool = True
 
     @property
     def frames(self) -> int:
@@ -50,6 +51,15 @@ class VideoFacts:
     @property
     def fps(self) -> float:
         return float(self.rate)
+
+    def part(self, frames: range) -> "VideoFacts":
+        """The facts of some frames."""
+        span = slice(frames.start, frames.stop)
+        return replace(self, pts=self.pts[span], durations=self.durations[span])
+
+    def from_zero(self) -> "VideoFacts":
+        """The same frames on a clock that starts with the first one."""
+        return replace(self, pts=tuple(pts - self.pts[0] for pts in self.pts))
 
     @property
     def duration_s(self) -> float:
@@ -94,7 +104,7 @@ def probe(file: BinaryIO) -> VideoFacts:
         return VideoFacts(
             width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=rate,
             matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
-            rotation=rotation,
+            rotation=rotation, stamped=_complete(stamps),
         )  # fmt: skip
 
 
@@ -119,13 +129,18 @@ def _timeline(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Stored timestamps; the nominal rate from the first one on where they are incomplete."""
     known = sorted((pts, duration) for pts, duration in stamps if pts is not None)
-    if len({pts for pts, _ in known}) < len(stamps):
+    if not _complete(stamps):
         first = known[0][0] if known else 0
         pts = tuple(first + round(index / (rate * time_base)) for index in range(len(stamps) + 1))
         return pts[:-1], tuple(b - a for a, b in pairwise(pts))
     gaps = [b[0] - a[0] for a, b in pairwise(known)]
     last = known[-1][1] or (gaps[-1] if gaps else round(1 / (rate * time_base)))
     return tuple(pts for pts, _ in known), (*gaps, last)
+
+
+def _complete(stamps: list[tuple[int | None, int]]) -> bool:
+    """Whether every packet has a timestamp of its own."""
+    return len({pts for pts, _ in stamps if pts is not None}) == len(stamps)
 
 
 def _rotation(container: Any, stream: Any) -> int:

@@ -4,7 +4,7 @@
 # C latent channels, H/W pixels, h/w latent cells
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from torch import Tensor
 
 from evs_batch.algo.evs import Model
-from evs_batch.algo.windows import windowed
+from evs_batch.algo.windows import Plan, windowed
 from evs_batch.models.attention import behind_first_frames, first_frame_twin
 from evs_batch.models.hardware import Hardware, in_chunks
 from evs_batch.models.sfi import Injection
@@ -136,15 +136,15 @@ class T2V:
         self.max_window = int(unet.config["motion_max_seq_length"])
 
     def prompted(
-        self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int], width: int, overlap: int
+        self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, plans: Sequence[Plan], lengths: list[int]
     ) -> Model:
-        """The model of Algorithm 1 for the frames of clips with these lengths and prompts."""
+        """The model of Algorithm 1 for the frames of clips with these prompts, windows and lengths."""
 
         @torch.inference_mode()
-        def predict(z_WKChw: Tensor, t: Tensor, clip_of_window: list[int]) -> Tensor:
-            def forward(z: Tensor, prompt: Tensor, negative: Tensor, window: Tensor) -> Tensor:
+        def predict(z_WKChw: Tensor, t: Tensor, place_W2: Tensor) -> Tensor:
+            def forward(z: Tensor, prompt: Tensor, negative: Tensor, first_row: Tensor) -> Tensor:
                 if self.injection:
-                    self.injection.at = float(t), int(window)
+                    self.injection.at = float(t), int(first_row)
 
                 def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
                     text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
@@ -154,10 +154,10 @@ class T2V:
                 return guided(unet, z, prompt, negative, guidance)
 
             # One window a forward: its arithmetic does not depend on its neighbours.
-            windows = torch.arange(len(z_WKChw))
-            return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_of_window], negative_NTD[clip_of_window], windows)
+            clip_W, first_row_W = place_W2.T
+            return in_chunks(forward, 1, z_WKChw, prompt_NTD[clip_W], negative_NTD[clip_W], first_row_W)
 
-        return windowed(predict, lengths, width, overlap)
+        return windowed(predict, plans, lengths)
 
 
 def pad_sides(frames_FHW3: Tensor, multiple: int) -> Tensor:

@@ -33,7 +33,7 @@ class Injection:
         self._recorded: frozenset[float] = frozenset()
         self._injecting = False
         self._cells: list[tuple[int, int]] = []  # of what is kept: how much smaller its level is, and its width
-        self.at: tuple[float, int] = (0.0, 0)  # timestep and window of the forward pass under way
+        self.at: tuple[float, int] = (0.0, 0)  # timestep and first row of the window under way
         for name in choose_layers(unet, layers):
             module: Any = unet.get_submodule(name)
             module.set_processor(_Processor(self, name))

@@ -12,7 +12,7 @@ import ray
 from evs_batch.media.probe import VideoFacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
-from evs_batch.stages.item import Arrays, Item
+from evs_batch.stages.item import Item, assemble
 from evs_batch.stages.worker import load_runner
 
 
@@ -47,12 +47,9 @@ class Worker:
         return WorkerMeta(pid=os.getpid(), node=ray.get_runtime_context().get_node_id(), load_s=self._load_s)
 
     def run(self, stage: Stage, items: Sequence[Item], *arrays: np.ndarray) -> Any:
-        """One call: `arrays` are the needed artifacts of item 0, then of item 1, …; so are those returned."""
-        started_s = time.time()
-        width = len(stage.needs)
-        inputs: list[Arrays] = [
-            dict(zip(stage.needs, arrays[at * width : (at + 1) * width], strict=True)) for at in range(len(items))
-        ]
+        """One call: `arrays` are those of `Artifacts.inputs`; given are the artifacts of item 0, of item 1, …"""
+        started_s, parts = time.time(), iter(arrays)
+        inputs = [assemble(stage, item, parts) for item in items]
         results = self._runner.run(stage, list(items), inputs)
         meta = CallMeta(
             started_s=started_s,

@@ -1,39 +1,80 @@
-"""Object references of clips in flight: what each clip has in the object store, and for how long."""
+"""Object references of clips in flight: what each segment has in the object store, and for how long."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from evs_batch.spec.work import Artifact, Stage
+from evs_batch.spec.segments import Segments
+from evs_batch.spec.work import Artifact, Stage, Unit
+
+
+@dataclass
+class _Clip:
+    """What a clip has: references by segment, name and the stage that made them; and how far each segment is."""
+
+    segments: Segments
+    refs: dict[tuple[int, Artifact, int], Any] = field(default_factory=dict)
+    done: dict[int, int] = field(default_factory=dict)
 
 
 class Artifacts:
-    """References by clip and name; those that no later stage needs are dropped, which frees the memory."""
+    """References by segment and name; those that no later call needs are dropped, which frees the memory."""
 
     def __init__(self, path: Sequence[Stage]) -> None:
-        self._refs: dict[str, dict[Artifact, Any]] = {}
-        self._kept_after = {stage.name: _kept(path[at + 1 :]) for at, stage in enumerate(path)}
+        self._path, self._clips = path, dict[str, _Clip]()
+        self._place = {stage.name: at for at, stage in enumerate(path)}
 
-    def inputs(self, stage: Stage, clips: Sequence[str]) -> list[Any]:
-        """The references that a call needs, clip by clip."""
-        return [self._refs[clip][name] for clip in clips for name in stage.needs]
+    def begin(self, clip: str, segments: Segments) -> None:
+        """Take a clip in, or again from its beginning."""
+        self._clips[clip] = _Clip(segments)
 
-    def keep(self, stage: Stage, clips: Sequence[str], given: Sequence[Any]) -> None:
-        """Take what a finished call gave."""
-        width = len(stage.gives)
-        kept = self._kept_after[stage.name]
-        for at, clip in enumerate(clips):
-            made = dict(zip(stage.gives, given[at * width : (at + 1) * width], strict=True))
-            merged = {**self._refs.get(clip, {}), **made}
-            self._refs[clip] = {name: ref for name, ref in merged.items() if name in kept}
+    def inputs(self, stage: Stage, units: Sequence[Unit]) -> list[Any]:
+        """The references that a call needs: unit by unit, for each segment that it looks at, name by name."""
+        return list(self._inputs(stage, units)) if stage.needs else []
+
+    def _inputs(self, stage: Stage, units: Sequence[Unit]) -> Iterator[Any]:
+        for unit in units:
+            clip = self._clips[unit.clip]
+            for lender, _ in clip.segments.seen(stage, unit.segment):
+                for name in stage.needs:
+                    yield clip.refs[lender, name, self._maker(name, self._place[stage.name])]
+
+    def keep(self, stage: Stage, unit: Unit, given: Sequence[Any]) -> None:
+        """Take what a finished call gave for a segment, and drop what was needed for it alone."""
+        clip, at = self._clips.get(unit.clip), self._place[stage.name]
+        if clip is None:
+            return
+        clip.refs.update({(unit.segment, name, at): ref for name, ref in zip(stage.gives, given, strict=True)})
+        clip.done[unit.segment] = at
+        clip.refs = {key: ref for key, ref in clip.refs.items() if self._needed(clip, *key)}
 
     def drop(self, clip: str) -> None:
         """Forget a finished clip."""
-        self._refs.pop(clip, None)
+        self._clips.pop(clip, None)
+
+    def held(self, clip: str) -> set[tuple[int, Artifact]]:
+        """Segments and names of what a clip has."""
+        return {(segment, name) for segment, name, _ in self._clips[clip].refs} if clip in self._clips else set()
+
+    def _maker(self, name: Artifact, reader: int) -> int:
+        """The stage whose version of an artifact a later one reads."""
+        return max(at for at in range(reader) if name in self._path[at].gives)
+
+    def _needed(self, clip: _Clip, segment: int, name: Artifact, made_at: int) -> bool:
+        """Whether a segment that looks at this one has still to pass a stage that reads the artifact."""
+        for at in range(made_at + 1, len(self._path)):
+            stage = self._path[at]
+            if name in stage.needs and any(clip.done.get(k, -1) < at for k in _borrowers(clip, stage, segment)):
+                return True
+            if name in stage.gives:
+                return False
+        return False
 
 
-def _kept(later: Sequence[Stage]) -> set[Artifact]:
-    """What is read later before it is made anew."""
-    kept: set[Artifact] = set()
-    for stage in reversed(later):
-        kept = (kept - set(stage.gives)) | set(stage.needs)
-    return kept
+def _borrowers(clip: _Clip, stage: Stage, segment: int) -> Iterator[int]:
+    """The segments that look at one in a stage, the last one first: it is the last to be done."""
+    near = clip.segments.neighbours(stage)
+    last, first = (clip.segments.count - 1, 0) if stage.first and segment == 0 else (segment + near, segment - near)
+    for number in range(min(last, clip.segments.count - 1), max(first, 0) - 1, -1):
+        if segment in clip.segments.lenders(stage, number):
+            yield number

@@ -22,9 +22,10 @@ from evs_batch.scheduling.state import Policy, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import Clip
+from evs_batch.spec.segments import Segments, cut
+from evs_batch.spec.work import Clip, Stage, Unit
 from evs_batch.stages.item import Item
-from evs_batch.stages.worker import clip_bytes
+from evs_batch.stages.worker import frame_bytes
 
 TICK_S = 0.1
 log = logging.getLogger("evs_batch")
@@ -39,6 +40,7 @@ class Finished:
     attempts: int
     row: Mapping[str, Any]
     seconds: Mapping[str, float]
+    segments: int
 
 
 @dataclass(kw_only=True)
@@ -49,6 +51,7 @@ class Loop:
     policy: Policy
     placement: Placement
     output_uri: Callable[[str], str]
+    parts_uri: Callable[[str], str]
     clips: Iterator[Clip]
     finished: Callable[[Finished], None]
     on_tick: Callable[["Loop"], None]
@@ -61,6 +64,7 @@ class Loop:
         self._artifacts = Artifacts(self.policy.path)
         self._clips: dict[str, Clip] = {}
         self._facts: dict[str, VideoFacts] = {}
+        self._segments: dict[str, Segments] = {}
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, Any] = {}
         self._starting: dict[Any, str] = {}
@@ -119,15 +123,27 @@ class Loop:
             else:
                 self._feed(ev.BatchFailed(call.batch, cause.kind, cause.type, cause.message))
             return
-        self._artifacts.keep(call.stage, call.clips, given)
-        for clip, facts, row in zip(call.clips, meta.facts, meta.rows, strict=True):
-            if facts:
-                self._facts[clip] = facts
-            if row:
-                self._rows[clip] = row
-        self.timeline.add(call.stage, call.worker, {c: self._facts[c].frames for c in call.clips}, meta)
-        sizes = {clip: self._size(facts) for clip, facts in zip(call.clips, meta.facts, strict=True) if facts}
+        sizes = {}
+        for unit, facts in zip(call.units, meta.facts, strict=True):
+            if facts and unit.clip in self._clips:
+                self._facts[unit.clip], self._segments[unit.clip] = facts, cut(facts.frames, self._longest)
+                self._artifacts.begin(unit.clip, self._segments[unit.clip])
+                sizes[unit.clip] = self._size(unit.clip)
+        self._keep(call, given, meta)
         self._feed(ev.BatchDone(call.batch, sizes))
+
+    def _keep(self, call: ev.Submit, given: list[Any], meta: actors.CallMeta) -> None:
+        """Take what a call made, but for clips that have failed or begun again meanwhile."""
+        batch, width = self.state.batches.get(call.batch), len(call.stage.gives)
+        frames = {}
+        for at, unit in enumerate(call.units):
+            if batch is None or unit not in batch.units:
+                continue
+            self._artifacts.keep(call.stage, unit, given[at * width : (at + 1) * width])
+            frames[unit] = len(self._segments[unit.clip].span(unit.segment))
+            if row := meta.rows[at]:
+                self._rows[unit.clip] = row
+        self.timeline.add(call.stage, call.worker, frames, meta)
 
     def _lose(self, worker: str, cause: str) -> None:
         """Give a worker up, with whatever it still seems to do."""
@@ -135,8 +151,14 @@ class Loop:
         self._calls = {ref: call for ref, call in self._calls.items() if call[0].worker != worker}
         self._feed(ev.WorkerLost(worker, cause))
 
-    def _size(self, facts: VideoFacts) -> ev.Size:
-        return ev.Size(facts.frames, clip_bytes(self.recipe, facts), (facts.height, facts.width))
+    @property
+    def _longest(self) -> int:
+        return self.recipe.runtime.segment_frames
+
+    def _size(self, clip: str) -> ev.Size:
+        facts, segments = self._facts[clip], self._segments[clip]
+        longest = -(-segments.frames // segments.count)
+        return ev.Size(segments, longest * frame_bytes(self.recipe, facts), (facts.height, facts.width))
 
     def _feed(self, event: ev.Event) -> None:
         self._events.append(event)
@@ -154,6 +176,9 @@ class Loop:
                 self._starting[self._actors[worker].ready.remote()] = worker
             case ev.WantRows(count=count):
                 self._feed_rows(count)
+            case ev.Forget(clip=clip):
+                if clip in self._segments:
+                    self._artifacts.begin(clip, self._segments[clip])
             case ev.Commit():
                 self._commit(command)
             case ev.Finish() | ev.Abort():
@@ -161,12 +186,26 @@ class Loop:
                 self._end = command
 
     def _submit(self, call: ev.Submit) -> None:
-        items = [Item(clip=self._clips[c], facts=self._facts.get(c), output=self.output_uri(c)) for c in call.clips]
+        items = [self._item(call.stage, unit) for unit in call.units]
         count = 1 + len(items) * len(call.stage.gives)
         method = self._actors[call.worker].run.options(num_returns=count)
-        made = method.remote(call.stage, items, *self._artifacts.inputs(call.stage, call.clips))
+        made = method.remote(call.stage, items, *self._artifacts.inputs(call.stage, call.units))
         meta, *given = made if count > 1 else [made]
         self._calls[meta] = (call, given)
+
+    def _item(self, stage: Stage, unit: Unit) -> Item:
+        """What a worker is told; only media workers get every timestamp of a clip."""
+        facts, segments = self._facts.get(unit.clip), self._segments.get(unit.clip, Segments(1))
+        if facts and stage.role != "media":
+            facts = facts.part(segments.span(unit.segment))
+        return Item(
+            clip=self._clips[unit.clip],
+            facts=facts,
+            output=self.output_uri(unit.clip),
+            segments=segments,
+            number=unit.segment,
+            parts=self.parts_uri(unit.clip),
+        )
 
     def _feed_rows(self, count: int) -> None:
         taken = list(islice(self.clips, count))
@@ -176,6 +215,7 @@ class Loop:
     def _commit(self, command: ev.Commit) -> None:
         self._artifacts.drop(command.clip)
         self._facts.pop(command.clip, None)
+        segments = self._segments.pop(command.clip, Segments(1))
         if command.failure:
             log.warning("%s failed in %s: %s", command.clip, command.failure.stage, command.failure.message)
         self.finished(
@@ -185,5 +225,6 @@ class Loop:
                 attempts=command.attempts,
                 row=self._rows.pop(command.clip, {}),
                 seconds=self.timeline.take(command.clip),
+                segments=segments.count,
             )
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evs_batch.runtime.actors import CallMeta
-from evs_batch.spec.work import Stage
+from evs_batch.spec.work import Stage, Unit
 
 MAX_CALLS = 10_000
 
@@ -20,12 +20,12 @@ class Timeline:
     busy_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     clip_s: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(float)))
 
-    def add(self, stage: Stage, worker: str, frames: dict[str, int], meta: CallMeta) -> None:
+    def add(self, stage: Stage, worker: str, frames: dict[Unit, int], meta: CallMeta) -> None:
         """Take a finished call; its time is shared among its clips by their frames."""
         seconds, total = meta.ended_s - meta.started_s, max(1, sum(frames.values()))
         self.busy_s[worker] += seconds
-        for clip, count in frames.items():
-            self.clip_s[clip][stage.role] += seconds * count / total
+        for unit, count in frames.items():
+            self.clip_s[unit.clip][stage.role] += seconds * count / total
         self.calls.append(
             {
                 "stage": stage.name,
@@ -33,7 +33,8 @@ class Timeline:
                 "start_s": round(meta.started_s - self.zero_s, 4),
                 "end_s": round(meta.ended_s - self.zero_s, 4),
                 "frames": sum(frames.values()),
-                "clips": list(frames),
+                "clips": [unit.clip for unit in frames],
+                "segments": [unit.segment for unit in frames],
             }
         )
 

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evs_batch.scheduling.events import Failure, FailureKind, Submit
-from evs_batch.scheduling.state import Batch, ClipState, State, WorkerState
-from evs_batch.spec.work import Role
+from evs_batch.scheduling.state import Batch, ClipState, Policy, State, WorkerState
+from evs_batch.spec.segments import Segments
+from evs_batch.spec.work import Role, Unit
 
-ADMISSION = 1  # the probe is free; every later stage needs a credit
+SEGMENTS_AHEAD = 4  # of a long clip, beyond those that wait for each other: they keep both pools busy
 
 
 @dataclass(frozen=True)
 class Pick:
-    """Clips for one call."""
+    """Segments for one call."""
 
     at: int
-    clips: tuple[str, ...]
+    units: tuple[Unit, ...]
     reason: str
 
 
@@ -24,37 +25,50 @@ def admit(state: State, now_s: float) -> Iterator[tuple[ClipState, Failure]]:
     while state.waiting:
         clip = state.clips[state.waiting[0]]
         assert clip.size, "clips are probed before they wait"
-        if clip.size.bytes > state.policy.budget_bytes:
+        behind, least = _held(state.policy, clip.size.segments)
+        room = state.policy.budget_bytes // max(1, clip.size.bytes)
+        if room < least:
             state.waiting.popleft()
-            yield clip, _too_large(clip, state.policy.budget_bytes)
+            yield clip, _too_large(clip, least, state.policy.budget_bytes)
             continue
-        if state.admitted_bytes + clip.size.bytes > state.policy.budget_bytes:
+        held = min(clip.count, least + SEGMENTS_AHEAD, room)
+        if state.admitted_bytes + held * clip.size.bytes > state.policy.budget_bytes:
             return
         state.waiting.popleft()
-        clip.admitted = True
-        state.admitted_bytes += clip.size.bytes
-        state.enqueue(clip, now_s)
+        clip.credit_bytes, clip.ahead = held * clip.size.bytes, held if held == clip.count else held - behind
+        state.admitted_bytes += clip.credit_bytes
+        state.enqueue(clip.units[0], now_s)
+        state.open_more(clip, now_s)
+
+
+def _held(policy: Policy, segments: Segments) -> tuple[int, int]:
+    """Finished segments that others still look at, and how many must be in memory at least for a clip to go on.
+
+    For its last stage a segment waits for its neighbours, for the one before that for their neighbours, and so on.
+    """
+    neighbours = [segments.neighbours(stage) for stage in policy.path]
+    behind = max(neighbours) + any(stage.first for stage in policy.path)
+    return behind, min(segments.count, behind + 1 + sum(neighbours))
 
 
 def submit_all(state: State, now_s: float) -> Iterator[Submit]:
     """Fill free workers until there is nothing left to do or nobody to do it."""
     for role in state.policy.workers:
-        while found := _free_worker(state, role):
-            name, worker = found
-            pick = _pick(state, role, now_s, idle=not worker.calls)
-            if pick is None:
-                break
-            yield _submit(state, pick, name, worker)
+        while call := _next_call(state, role, now_s):
+            yield call
 
 
-def _free_worker(state: State, role: Role) -> tuple[str, WorkerState] | None:
-    """The least loaded worker of a role with room for another call."""
+def _next_call(state: State, role: Role, now_s: float) -> Submit | None:
+    """A call for a worker of a role with room for another one, the least loaded first."""
     limit = state.policy.calls_in_flight
     free = [(n, w) for n, w in state.workers.items() if w.role == role and w.up and len(w.calls) < limit]
-    return min(free, key=lambda found: len(found[1].calls), default=None)
+    for name, worker in sorted(free, key=lambda found: len(found[1].calls)):
+        if pick := _pick(state, role, name, now_s, idle=not worker.calls):
+            return _submit(state, pick, name, worker)
+    return None
 
 
-def _pick(state: State, role: Role, now_s: float, *, idle: bool) -> Pick | None:
+def _pick(state: State, role: Role, worker: str, now_s: float, *, idle: bool) -> Pick | None:
     """Replays, then full calls, then, for an idle worker, calls for which waiting does not pay; later stages first."""
     stages = [at for at in reversed(range(len(state.policy.path))) if state.policy.path[at].role == role]
     for at in stages:
@@ -63,58 +77,63 @@ def _pick(state: State, role: Role, now_s: float, *, idle: bool) -> Pick | None:
     partial = None
     for at in stages:
         for key in [key for key in state.ready if key[0] == at]:
-            clips, full = _fill(state, key, state.policy.call_frames.get(role, 0))
+            units, full = _fill(state, key, worker, state.policy.call_frames.get(role, 0))
             if full:
-                return _take(state, key, clips, "a full call")
-            reason = _not_worth_waiting(state, at, clips[0], now_s) if idle and partial is None else None
-            partial = (key, clips, reason) if reason else partial
+                return _take(state, key, units, "a full call")
+            if units and idle and partial is None and (reason := _not_worth_waiting(state, at, units[0], now_s)):
+                partial = (key, units, reason)
     return _take(state, *partial) if partial else None
 
 
-def _fill(state: State, key: tuple[int, tuple[int, int]], limit_frames: int) -> tuple[list[str], bool]:
-    """The oldest ready clips of one stage and shape that fit a call, and whether it is full."""
-    clips, frames = [], 0
-    for _, name in state.ready[key]:
-        size = state.clips[name].size
-        count = size.frames if size else 1
-        if clips and frames + count > limit_frames:
-            return clips, True
-        clips.append(name)
+def _fill(state: State, key: tuple[int, tuple[int, int]], worker: str, limit_frames: int) -> tuple[list[Unit], bool]:
+    """The oldest ready segments of one stage and shape that fit a call, and whether one more would not."""
+    units, frames, count = [], 0, 0
+    for _, unit in state.ready[key]:
+        clip = state.clips[unit.clip]
+        if state.policy.path[key[0]].in_turn and clip.reader in state.workers and clip.reader != worker:
+            continue
+        count = clip.frames(unit.segment)
+        if units and frames + count > limit_frames:
+            return units, True
+        units.append(unit)
         frames += count
-    return clips, frames >= limit_frames
+    return units, bool(units) and frames + count > limit_frames
 
 
-def _not_worth_waiting(state: State, at: int, oldest: str, now_s: float) -> str | None:
-    waited_s = now_s - state.clips[oldest].ready_s
+def _not_worth_waiting(state: State, at: int, oldest: Unit, now_s: float) -> str | None:
+    waited_s = now_s - state.unit(oldest).ready_s
     if waited_s >= state.policy.max_wait_s:
         return f"an idle worker, and the oldest clip has waited {waited_s:.1f} s"
-    if state.exhausted and not any(state.clips_at[earlier] for earlier in range(at)):
+    if state.exhausted and not any(state.units_at[earlier] for earlier in range(at)):
         return "nothing more can come"
     return None
 
 
-def _take(state: State, key: tuple[int, tuple[int, int]], clips: list[str], reason: str) -> Pick:
-    """The clips are the head of their queue."""
-    del state.ready[key][: len(clips)]
+def _take(state: State, key: tuple[int, tuple[int, int]], units: list[Unit], reason: str) -> Pick:
+    taken = set(units)
+    state.ready[key] = [entry for entry in state.ready[key] if entry[1] not in taken]
     if not state.ready[key]:
         del state.ready[key]
-    return Pick(key[0], tuple(clips), reason)
+    return Pick(key[0], tuple(units), reason)
 
 
 def _submit(state: State, pick: Pick, name: str, worker: WorkerState) -> Submit:
-    batch = Batch(state.next_batch, pick.at, pick.clips, name)
+    batch, stage = Batch(state.next_batch, pick.at, pick.units, name), state.policy.path[pick.at]
     state.next_batch += 1
     state.batches[batch.number] = batch
     worker.calls.append(batch.number)
-    return Submit(
-        batch=batch.number, worker=name, stage=state.policy.path[pick.at], clips=pick.clips, reason=pick.reason
-    )
+    if stage.in_turn:
+        for unit in pick.units:
+            state.clips[unit.clip].reader = name
+    return Submit(batch=batch.number, worker=name, stage=stage, units=pick.units, reason=pick.reason)
 
 
-def _too_large(clip: ClipState, budget_bytes: int) -> Failure:
+def _too_large(clip: ClipState, least: int, budget_bytes: int) -> Failure:
     assert clip.size
+    segments, needed_bytes = clip.size.segments, least * clip.size.bytes
+    held = f"{segments.frames} frames" if least == 1 else f"{least} segments of {len(segments.span(0))} frames"
     message = (
-        f"{clip.size.frames} frames need {clip.size.bytes / 1e9:.2f} GB: must be at most the budget of "
-        f"{budget_bytes / 1e9:.2f} GB; raise runtime.memory_gb or cut the video"
+        f"{held} need {needed_bytes / 1e9:.2f} GB: must be at most the budget of {budget_bytes / 1e9:.2f} GB; "
+        "raise runtime.memory_gb or lower runtime.segment_frames"
     )
     return Failure(kind=FailureKind.TOO_LARGE, stage="admission", type="TooLarge", message=message)

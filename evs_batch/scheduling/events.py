@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from evs_batch.spec.work import Role, Stage
+from evs_batch.spec.segments import Segments
+from evs_batch.spec.work import Role, Stage, Unit
 
 
 class FailureKind(StrEnum):
@@ -30,9 +31,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Size:
-    """What a probe tells: frames, bytes that the clip needs at most, and (height, width) in pixels."""
+    """What a probe tells: segments, bytes that one of them needs at most, and (height, width) in pixels."""
 
-    frames: int
+    segments: Segments
     bytes: int
     shape: tuple[int, int]
 
@@ -99,7 +100,15 @@ class Submit:
     batch: int
     worker: str
     stage: Stage
-    clips: tuple[str, ...]
+    units: tuple[Unit, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forget:
+    """What a clip has in memory is of no use any more: it starts again from its source."""
+
+    clip: str
     reason: str
 
 
@@ -124,4 +133,4 @@ class Abort:
     reason: str
 
 
-Command = WantRows | StartWorker | Submit | Commit | Finish | Abort
+Command = WantRows | StartWorker | Submit | Forget | Commit | Finish | Abort

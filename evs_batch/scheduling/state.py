@@ -3,10 +3,12 @@
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evs_batch.scheduling.events import Size
-from evs_batch.spec.work import Role, Stage
+from evs_batch.spec.work import Role, Stage, Unit
+
+ADMISSION = 1  # the probe is free; every later stage needs a credit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +26,49 @@ class Policy:
     stall_s: float = 1800.0
     max_start_failures: int = 3
 
+    @property
+    def join(self) -> int:
+        """The last stage, of clips that are more than one segment."""
+        return len(self.path) - 1
+
+
+@dataclass
+class UnitState:
+    """Where an open segment is: `at` indexes the path; it is `blocked` while it waits for other segments."""
+
+    unit: Unit
+    at: int
+    attempts: int
+    ready_s: float = 0.0
+    blocked: bool = False
+
 
 @dataclass
 class ClipState:
-    """Where a clip is: `at` indexes the path; `order` is its age."""
+    """A clip and its open segments; `order` is its age. Segments are opened in turn, at most `ahead` at a time."""
 
     key: str
     order: int
-    at: int = 0
     size: Size | None = None
-    admitted: bool = False
+    credit_bytes: int = 0
+    ahead: int = 1
+    opened: int = 0
+    units: dict[int, UnitState] = field(default_factory=dict)
+    restarts: int = 0
     attempts: int = 1
-    ready_s: float = 0.0
+    reader: str = ""  # the worker that has its file open
+
+    @property
+    def count(self) -> int:
+        """Segments, finished or not."""
+        return self.size.segments.count if self.size else 1
+
+    def frames(self, segment: int) -> int:
+        return len(self.size.segments.span(segment)) if self.size else 1
+
+    def passed(self, segment: int, at: int) -> bool:
+        """Whether a segment has come as far as a stage."""
+        return self.units[segment].at >= at if segment in self.units else segment < self.opened
 
 
 @dataclass(frozen=True)
@@ -44,7 +77,7 @@ class Batch:
 
     number: int
     at: int
-    clips: tuple[str, ...]
+    units: tuple[Unit, ...]
     worker: str
 
 
@@ -63,12 +96,12 @@ class State:
 
     policy: Policy
     clips: dict[str, ClipState] = field(default_factory=dict)
-    ready: dict[tuple[int, tuple[int, int]], list[tuple[int, str]]] = field(default_factory=dict)
+    ready: dict[tuple[int, tuple[int, int]], list[tuple[int, Unit]]] = field(default_factory=dict)
     waiting: deque[str] = field(default_factory=deque)
-    replays: dict[int, deque[tuple[str, ...]]] = field(default_factory=dict)
+    replays: dict[int, deque[tuple[Unit, ...]]] = field(default_factory=dict)
     workers: dict[str, WorkerState] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
-    clips_at: Counter[int] = field(default_factory=Counter)
+    units_at: Counter[int] = field(default_factory=Counter)
     start_failures: Counter[Role] = field(default_factory=Counter)
     admitted_bytes: int = 0
     next_order: int = 0
@@ -80,25 +113,71 @@ class State:
     ended: bool = False
     progress_s: float | None = None
 
-    def enqueue(self, clip: ClipState, now_s: float) -> None:
-        """Offer a clip for its next call, behind older clips."""
-        clip.ready_s = now_s
-        shape = clip.size.shape if clip.size else (0, 0)
-        insort(self.ready.setdefault((clip.at, shape), []), (clip.order, clip.key))
+    def unit(self, unit: Unit) -> UnitState:
+        return self.clips[unit.clip].units[unit.segment]
 
-    def replay(self, at: int, clips: tuple[str, ...]) -> None:
-        """Offer clips for a call of their own, before all others of the stage."""
-        self.replays.setdefault(at, deque()).append(clips)
+    def open(self, clip: ClipState, segment: int, at: int) -> UnitState:
+        """Bring a segment into play."""
+        unit = UnitState(Unit(clip.key, segment), at, 1 + clip.restarts)
+        clip.units[segment] = unit
+        clip.opened = max(clip.opened, segment + 1)
+        self.units_at[at] += 1
+        return unit
 
-    def move(self, clip: ClipState, at: int) -> None:
-        """Put a clip at another stage of the path."""
-        self.clips_at[clip.at] -= 1
-        clip.at = at
-        self.clips_at[at] += 1
+    def open_more(self, clip: ClipState, now_s: float) -> None:
+        """Offer the next segments of an admitted clip, as many as its credit allows."""
+        lowest = min(clip.units, default=clip.opened)
+        while clip.opened < min(clip.count, lowest + clip.ahead):
+            self.enqueue(self.open(clip, clip.opened, ADMISSION), now_s)
+
+    def enqueue(self, unit: UnitState, now_s: float) -> None:
+        """Offer a segment for its next call, behind older clips; one that needs others waits until they are there."""
+        clip = self.clips[unit.unit.clip]
+        stage, segment = self.policy.path[unit.at], unit.unit.segment
+        if clip.size and clip.count > 1 and unit.at < self.policy.join:
+            unit.blocked = not all(
+                clip.passed(lender, unit.at) for lender in clip.size.segments.lenders(stage, segment)
+            )
+        if not unit.blocked:
+            unit.ready_s = now_s
+            shape = clip.size.shape if clip.size else (0, 0)
+            insort(self.ready.setdefault((unit.at, shape), []), (clip.order, unit.unit))
+
+    def wake(self, clip: ClipState, now_s: float) -> None:
+        """Offer the segments that have waited for others."""
+        for unit in [unit for unit in clip.units.values() if unit.blocked]:
+            self.enqueue(unit, now_s)
+
+    def replay(self, at: int, units: tuple[Unit, ...]) -> None:
+        """Offer segments for a call of their own, before all others of the stage."""
+        self.replays.setdefault(at, deque()).append(units)
+
+    def move(self, unit: UnitState, at: int) -> None:
+        """Put a segment at another stage of the path."""
+        self.units_at[unit.at] -= 1
+        unit.at = at
+        self.units_at[at] += 1
+
+    def close(self, unit: UnitState) -> None:
+        """Drop a finished segment."""
+        del self.clips[unit.unit.clip].units[unit.unit.segment]
+        self.units_at[unit.at] -= 1
+
+    def withdraw(self, clip: ClipState) -> None:
+        """Drop a clip's segments wherever they are; what running calls make of them does not count any more."""
+        for unit in list(clip.units.values()):
+            self.close(unit)
+
+        def others(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+            return tuple(unit for unit in units if unit.clip != clip.key)
+
+        ready = {key: [entry for entry in queue if entry[1].clip != clip.key] for key, queue in self.ready.items()}
+        self.ready = {key: queue for key, queue in ready.items() if queue}
+        self.replays = {at: deque(filter(None, map(others, queue))) for at, queue in self.replays.items()}
+        self.batches = {number: replace(batch, units=others(batch.units)) for number, batch in self.batches.items()}
 
     def forget(self, clip: ClipState) -> None:
-        """Drop a finished clip and give its credit back."""
+        """Drop a clip that has ended and give its credit back."""
+        self.withdraw(clip)
         del self.clips[clip.key]
-        self.clips_at[clip.at] -= 1
-        if clip.admitted and clip.size:
-            self.admitted_bytes -= clip.size.bytes
+        self.admitted_bytes -= clip.credit_bytes

@@ -13,6 +13,7 @@ from evs_batch.scheduling.events import (
     Failure,
     FailureKind,
     Finish,
+    Forget,
     RowsArrived,
     StartWorker,
     StopRequested,
@@ -22,7 +23,7 @@ from evs_batch.scheduling.events import (
     WorkerUp,
 )
 from evs_batch.scheduling.retry import decide
-from evs_batch.scheduling.state import Batch, ClipState, State, WorkerState
+from evs_batch.scheduling.state import ADMISSION, Batch, ClipState, State, UnitState, WorkerState
 
 
 def step(state: State, event: Event, now_s: float) -> list[Command]:
@@ -42,8 +43,7 @@ def _rows_arrived(state: State, event: RowsArrived, now_s: float) -> Iterator[Co
         assert key not in state.clips, "a clip arrives once"
         state.clips[key] = clip = ClipState(key, state.next_order)
         state.next_order += 1
-        state.clips_at[0] += 1
-        state.enqueue(clip, now_s)
+        state.enqueue(state.open(clip, 0, at=0), now_s)
     yield from ()
 
 
@@ -68,25 +68,38 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         if place == 0:
             yield from _failed(state, batch, FailureKind.WORKER_DIED, "WorkerDied", event.cause, now_s)
         else:
-            for key in batch.clips:
-                state.enqueue(state.clips[key], now_s)
+            for unit in batch.units:
+                state.enqueue(state.unit(unit), now_s)
 
 
 def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Command]:
     batch = _close(state, event.batch)
     if batch is None:
         return
-    for key in batch.clips:
-        clip = state.clips[key]
-        clip.size = event.sizes.get(key, clip.size)
-        state.move(clip, batch.at + 1)
-        if clip.at == len(state.policy.path):
-            state.forget(clip)
-            yield Commit(clip=key, failure=None, attempts=clip.attempts, reason="all stages are done")
-        elif clip.at == dispatch.ADMISSION:
-            state.waiting.append(key)
-        else:
-            state.enqueue(clip, now_s)
+    for unit in batch.units:
+        clip = state.clips[unit.clip]
+        clip.size = event.sizes.get(unit.clip, clip.size)
+        state.move(clip.units[unit.segment], batch.at + 1)
+        yield from _arrived(state, clip, clip.units[unit.segment], now_s)
+
+
+def _arrived(state: State, clip: ClipState, unit: UnitState, now_s: float) -> Iterator[Command]:
+    """A segment has come to its next stage, or to its end."""
+    join = state.policy.join
+    if unit.at == ADMISSION:
+        state.waiting.append(clip.key)
+    elif unit.at < join:
+        state.enqueue(unit, now_s)
+    elif unit.at > join or clip.count == 1:
+        state.forget(clip)
+        yield Commit(clip=clip.key, failure=None, attempts=clip.attempts, reason="all stages are done")
+        return
+    else:
+        state.close(unit)
+        state.open_more(clip, now_s)
+        if not clip.units:
+            state.enqueue(state.open(clip, 0, at=join), now_s)
+    state.wake(clip, now_s)
 
 
 def _batch_failed(state: State, event: BatchFailed, now_s: float) -> Iterator[Command]:
@@ -129,25 +142,40 @@ def _close(state: State, number: int) -> Batch | None:
 def _failed(
     state: State, batch: Batch, kind: FailureKind, error_type: str, message: str, now_s: float
 ) -> Iterator[Command]:
-    clips = [state.clips[key] for key in batch.clips]
-    decision = decide(kind, len(clips), max(clip.attempts for clip in clips), state.policy.max_attempts)
-    if decision.action == "split":
-        half = len(clips) // 2
-        state.replay(batch.at, batch.clips[:half])
-        state.replay(batch.at, batch.clips[half:])
+    units = [state.unit(unit) for unit in batch.units]
+    if not units:
         return
-    for clip in clips:
+    decision = decide(kind, len(units), max(unit.attempts for unit in units), state.policy.max_attempts)
+    if decision.action == "split":
+        half = len(units) // 2
+        state.replay(batch.at, batch.units[:half])
+        state.replay(batch.at, batch.units[half:])
+        return
+    for unit in units:
+        clip = state.clips.get(unit.unit.clip)
+        if clip is None or unit is not clip.units.get(unit.unit.segment):
+            continue  # another segment of its clip has decided already
         if decision.action == "fail":
             stage = state.policy.path[batch.at].name
             failure = Failure(kind=kind, stage=stage, type=error_type, message=message)
             yield _give_up(state, clip, failure, decision.reason)
             continue
-        clip.attempts += 1
+        clip.attempts = max(clip.attempts, unit.attempts + 1)
         if decision.action == "retry":
-            state.replay(batch.at, (clip.key,))
+            unit.attempts += 1
+            state.replay(batch.at, (unit.unit,))
         else:
-            state.move(clip, min(clip.at, dispatch.ADMISSION))
-            state.enqueue(clip, now_s)
+            yield _restart(state, clip, min(unit.at, ADMISSION), decision.reason, now_s)
+
+
+def _restart(state: State, clip: ClipState, at: int, reason: str, now_s: float) -> Forget:
+    """Segments depend on each other, so that all of a clip start again."""
+    state.withdraw(clip)
+    clip.restarts, clip.opened = clip.attempts - 1, 0
+    state.enqueue(state.open(clip, 0, at), now_s)
+    if at == ADMISSION:
+        state.open_more(clip, now_s)
+    return Forget(clip=clip.key, reason=reason)
 
 
 def _give_up(state: State, clip: ClipState, failure: Failure, reason: str) -> Commit:
@@ -168,7 +196,7 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
     for clip, failure in dispatch.admit(state, now_s):
         yield _give_up(state, clip, failure, "it can never be admitted")
     yield from dispatch.submit_all(state, now_s)
-    unadmitted = sum(not clip.admitted for clip in state.clips.values())
+    unadmitted = sum(not clip.credit_bytes for clip in state.clips.values())
     if not state.exhausted and not state.asked and unadmitted < state.policy.lookahead_clips:
         state.asked = True
         yield WantRows(count=state.policy.lookahead_clips, reason=f"{unadmitted} clips are waiting")
@@ -189,7 +217,7 @@ def _start_workers(state: State) -> Iterator[Command]:
 def _what_hangs(state: State) -> str:
     if state.batches:
         oldest = state.batches[min(state.batches)]
-        stage = state.policy.path[oldest.at].name
-        return f"{oldest.worker} has not finished {stage} of {', '.join(oldest.clips[:3])}"
+        stage, clips = state.policy.path[oldest.at].name, dict.fromkeys(unit.clip for unit in oldest.units)
+        return f"{oldest.worker} has not finished {stage} of {', '.join([*clips][:3])}"
     starting = [name for name, worker in state.workers.items() if not worker.up]
     return f"still waiting for {', '.join(starting)} to start" if starting else "no worker can take what is ready"

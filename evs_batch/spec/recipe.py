@@ -139,6 +139,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         """Steps of a visit to T2V: an encapsulated block stops early, any other runs all that its strength gives."""
         return self.t2v.block_steps if self.composition == "T2I+[T2V]+T2I" else self.t2v.available_steps
 
+    @property
+    def t2v_evaluations(self) -> int:
+        """Evaluations of T2V in one visit, the most that there may be."""
+        available = self.t2v.steps if self.t2v.coupled else self.t2v.available_steps
+        return min(self.t2v_steps, available) + (available if self.t2v.entry != "random" else 0)
+
+    @property
+    def t2v_context(self) -> int:
+        """Frames around a segment that a visit to T2V looks at: all that can change the segment, if so many may be."""
+        return min(self.t2v.context, self.t2v_evaluations * (self.t2v.window - 1))
+
     def identity(self) -> dict[str, Any]:
         """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""
         return self.model_dump(mode="json", exclude={"runtime": _WITHOUT_EFFECT, "sfi": {"memory_gb"}})

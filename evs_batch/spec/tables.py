@@ -91,6 +91,14 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
     )
     window: int = key(16, "frames that the motion module sees at once", "AnimateDiff", ge=2, le=32)
     overlap: int = key(8, "frames that neighbouring windows share", ge=0)
+    scene_cut: float = key(
+        10.0, "change between two frames, in % of white, that begins a new shot: no window crosses it; 100 finds none",
+        gt=0, le=100,
+    )  # fmt: skip
+    context: int = key(
+        32, "frames beyond a segment that T2V may see; `window` - 1 for each evaluation leave no seam at all",
+        ge=0, le=10_000,
+    )  # fmt: skip
 
     @property
     def available_steps(self) -> int:
@@ -124,13 +132,17 @@ class Output(BaseModel, frozen=True, extra="forbid"):
 
 
 class Runtime(BaseModel, frozen=True, extra="forbid"):
-    """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward."""
+    """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward.
+
+    Nor does segment_frames, where t2v.context is large enough.
+    """
 
     precision: Literal["bf16", "fp32"] = key(
         "bf16", "of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
     )
     batch_frames: int = key(64, "frames of one call, of several clips", ge=1)
     frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)
+    segment_frames: int = key(64, "frames of a segment: longer clips are cut, so that any length fits in memory", ge=1)
     max_wait_s: float = key(0.5, "how long an idle worker waits for a full call", ge=0)
     memory_gb: float = key(4.0, "pixels and latents in flight", gt=0, le=1e6)
     max_attempts: int = key(3, "tries of one clip before it fails", ge=1)

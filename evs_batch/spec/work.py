@@ -1,13 +1,13 @@
-"""Clips and the stages that they pass."""
+"""Clips, their segments, and the stages that they pass."""
 
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from evs_batch.spec.recipe import Recipe
 
 Role = Literal["media", "t2i", "t2v"]
-Artifact = Literal["frames", "x0", "eps"]
+Artifact = Literal["frames", "cuts", "x0", "eps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +22,35 @@ class Clip:
     strength: float | None = None  # of T2I, instead of the recipe's
 
 
+class Unit(NamedTuple):
+    """What is worked on: one segment of a clip. Before the probe and after the last segment it is the clip's first."""
+
+    clip: str
+    segment: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stop of a clip: who serves it, what it needs from earlier stops and what it leaves for later ones."""
+    """One stop of a segment: who serves it, what it needs from earlier stops and what it leaves for later ones.
+
+    Of other segments it may look at frames `around` its own, or at the clip's `first`. With `in_turn`, the segments of
+    a clip go to one worker.
+    """
 
     name: str
     role: Role
     visit: int = 0
     needs: tuple[Artifact, ...] = ()
     gives: tuple[Artifact, ...] = ()
+    around: int = 0
+    first: bool = False
+    in_turn: bool = False
 
 
 PROBE = Stage(name="probe", role="media")
-DECODE = Stage(name="decode", role="media", gives=("frames",))
+DECODE = Stage(name="decode", role="media", gives=("frames", "cuts"), in_turn=True)
 ENCODE = Stage(name="encode", role="media", needs=("frames",))
+JOIN = Stage(name="join", role="media")  # of clips that are more than one segment
 
 
 def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
@@ -45,7 +60,7 @@ def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
     """
     if recipe.composition == "identity":
         return ()
-    switches = recipe.switches
+    switches, first_frame = recipe.switches, recipe.t2i.attention == "first_frame"
     mixed: tuple[Artifact, ...] = ("eps",) if recipe.t2v.entry == "mixed" and "T2V" in recipe.composition else ()
     stages = []
     for visit in range(len(switches) + 1):
@@ -56,11 +71,14 @@ def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
                 visit=visit,
                 needs=("x0", *_noise_kept(recipe, visit - 1)) if visit else ("frames",),
                 gives=("x0", *_noise_kept(recipe, visit), *mixed) if visit < len(switches) else ("frames",),
+                first=first_frame,
             )
         )
         if visit < len(switches):
             name = "t2v" if len(switches) == 1 else f"t2v_{_letters(visit)}"
-            stages.append(Stage(name=name, role="t2v", visit=visit, needs=("x0", *mixed), gives=("x0",)))
+            needs: tuple[Artifact, ...] = ("x0", *mixed, "cuts")
+            around = recipe.t2v_context
+            stages.append(Stage(name=name, role="t2v", visit=visit, needs=needs, gives=("x0",), around=around))
     return tuple(stages)
 
 
@@ -77,5 +95,5 @@ def _letters(number: int) -> str:
 
 
 def path(recipe: Recipe) -> tuple[Stage, ...]:
-    """All stages of a clip, in order."""
-    return (PROBE, DECODE, *model_stages(recipe), ENCODE)
+    """All stages, in order: the first and the last one are a clip's, those between them are its segments'."""
+    return (PROBE, DECODE, *model_stages(recipe), ENCODE, JOIN)

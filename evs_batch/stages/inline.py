@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from evs_batch.media.cuts import find_cuts
 from evs_batch.media.encode import constant_rate
 from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Artifact, Clip, Role, model_stages
-from evs_batch.stages.item import Arrays, Item, StageRunner
+from evs_batch.stages.item import Item, StageRunner, assemble
 from evs_batch.stages.worker import load_runner
 
 RANK, RGB = 4, 3
@@ -54,17 +56,37 @@ class Enhancer:
 
     def __call__(self, videos: Sequence[np.ndarray], clips: Sequence[Clip]) -> list[np.ndarray]:
         """Enhance several clips of one picture size, (F, H, W, 3) uint8 each, in the same calls."""
-        items = [
-            Item(clip=clip, facts=constant_rate(*video.shape[:3], rate=Fraction(24)), output="")  # pyright: ignore
-            for video, clip in zip(videos, clips, strict=True)
-        ]
-        artifacts: list[dict[Artifact, np.ndarray]] = [{"frames": video} for video in videos]
+        cut_up = [cut(len(video), self.recipe.runtime.segment_frames) for video in videos]
+        units = [(clip, number) for clip, segments in enumerate(cut_up) for number in range(segments.count)]
+        items = [_item(videos[clip], clips[clip], cut_up[clip], number) for clip, number in units]
+        cuts = [find_cuts(video, [], self.recipe.t2v.scene_cut) for video in videos]
+        held: dict[tuple[int, int], dict[Artifact, np.ndarray]] = {
+            (clip, number): {"frames": videos[clip][_span(item)], "cuts": cuts[clip][_span(item)]}
+            for (clip, number), item in zip(units, items, strict=True)
+        }
         for stage in model_stages(self.recipe):
-            inputs: list[Arrays] = [{name: held[name] for name in stage.needs} for held in artifacts]
+            inputs = []
+            for (clip, _), item in zip(units, items, strict=True):
+                seen = item.segments.seen(stage, item.number)
+                parts = [held[clip, lender][name] for lender, _ in seen for name in stage.needs]
+                inputs.append(assemble(stage, item, iter(parts)))
             results = self.runners[stage.role].run(stage, items, inputs)
-            for held, result in zip(artifacts, results, strict=True):
-                held.update(result.arrays)
-        return [held["frames"] for held in artifacts]
+            for unit, result in zip(units, results, strict=True):
+                held[unit].update(result.arrays)
+        return [
+            np.concatenate([held[clip, number]["frames"] for number in range(segments.count)])
+            for clip, segments in enumerate(cut_up)
+        ]
+
+
+def _item(video_FHW3: np.ndarray, clip: Clip, segments: Segments, number: int) -> Item:
+    _, height, width, _ = video_FHW3.shape
+    facts = constant_rate(len(segments.span(number)), height, width, Fraction(24))
+    return Item(clip=clip, facts=facts, output="", segments=segments, number=number)
+
+
+def _span(item: Item) -> slice:
+    return slice(item.own.start, item.own.stop)
 
 
 def load_enhancer(recipe: Recipe) -> Enhancer:

@@ -2,10 +2,14 @@
 
 import hashlib
 import tempfile
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from evs_batch.media.decode import decode
-from evs_batch.media.encode import encode
+from evs_batch.media.cuts import BEFORE, find_cuts
+from evs_batch.media.decode import Reader
+from evs_batch.media.encode import encode, join
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.recipe import Recipe
@@ -13,50 +17,94 @@ from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Arrays, Item, Result
 from evs_batch.store import storage
 
+OPEN_VIDEOS = 8  # of long clips, whose segments are decoded one after the other
+
 
 def load(recipe: Recipe, threads: int) -> "MediaRunner":
     """There is nothing to load; every call uses one thread."""
     return MediaRunner(recipe)
 
 
+@dataclass
 class MediaRunner:
     """Probe and decode sources; encode, verify and publish results."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._stages = {"probe": self._probe, "decode": self._decode, "encode": self._encode}
+    recipe: Recipe
+    _open: OrderedDict[str, Reader] = field(default_factory=OrderedDict)
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
-        return [self._stages[stage.name](item, arrays) for item, arrays in zip(items, inputs, strict=True)]
+        stages = {"probe": self._probe, "decode": self._decode, "encode": self._encode, "join": self._join}
+        return [stages[stage.name](item, arrays) for item, arrays in zip(items, inputs, strict=True)]
 
     def _probe(self, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:
             return Result(arrays={}, facts=probe(file))
 
     def _decode(self, item: Item, arrays: Arrays) -> Result:
-        with storage.open_input(item.clip.uri) as file:
-            return Result(arrays={"frames": decode(file, item.known)})
+        reader = self._open.pop(item.clip.id, None) or Reader(storage.open_input(item.clip.uri), item.known)
+        try:
+            before = reader.approach(item.own.start, BEFORE)
+            frames_FHW3 = reader.read(item.own)
+        except BaseException:
+            _close(reader)
+            raise
+        if item.own.stop < item.segments.frames:
+            self._keep_open(item, reader)
+        else:
+            _close(reader)
+        cuts_F = find_cuts(frames_FHW3, before, self.recipe.t2v.scene_cut)
+        return Result(arrays={"frames": frames_FHW3, "cuts": cuts_F})
+
+    def _keep_open(self, item: Item, reader: Reader) -> None:
+        """For the next segment; a file that is not asked for again gives way to others."""
+        self._open[item.clip.id] = reader
+        if len(self._open) > OPEN_VIDEOS:
+            _close(self._open.popitem(last=False)[1])
 
     def _encode(self, item: Item, arrays: Arrays) -> Result:
-        """Temporary name, verify, publish: a file under its final name is always whole."""
-        frames_FHW3, facts = arrays["frames"], item.known
+        frames_FHW3, facts, options = arrays["frames"], item.known, self.recipe.output
+        with tempfile.TemporaryDirectory(prefix="evs-") as folder:
+            path = Path(folder) / "result.mp4"
+            if item.segments.count > 1:
+                encode(path, frames_FHW3, facts.part(item.own).from_zero(), options)
+                storage.publish(path, _part(item, item.number))
+                return Result(arrays={})
+            with storage.open_input(item.clip.uri) as source:
+                encode(path, frames_FHW3, facts, options, source)
+            return _published(path, item, *frames_FHW3.shape[1:3])
+
+    def _join(self, item: Item, arrays: Arrays) -> Result:
         with tempfile.TemporaryDirectory(prefix="evs-") as folder, storage.open_input(item.clip.uri) as source:
             path = Path(folder) / "result.mp4"
-            encode(path, frames_FHW3, facts, self._recipe.output, source)
-            verify(path, facts.frames)
-            with path.open("rb") as written:
-                digest = hashlib.file_digest(written, "sha256").hexdigest()
-            size_bytes = path.stat().st_size
-            storage.publish(path, item.output)
-        _, height, width, _ = frames_FHW3.shape
-        row = {
-            "output_uri": item.output,
-            "num_frames": facts.frames,
-            "width": width,
-            "height": height,
-            "fps": facts.fps,
-            "duration_s": facts.duration_s,
-            "output_bytes": size_bytes,
-            "output_sha256": digest,
-        }
-        return Result(arrays={}, row=row)
+            parts = (storage.open_input(_part(item, number)) for number in range(item.segments.count))
+            return _published(path, item, *join(path, parts, item.known, source))
+
+
+def _close(reader: Reader) -> None:
+    reader.close()
+    reader.file.close()
+
+
+def _part(item: Item, number: int) -> str:
+    return storage.join(item.parts, f"{number:06}.mp4")
+
+
+def _published(path: Path, item: Item, height: int, width: int) -> Result:
+    """Verified, then under its final name: a file that is there is always whole."""
+    facts = item.known
+    verify(path, facts.frames)
+    with path.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    size_bytes = path.stat().st_size
+    storage.publish(path, item.output)
+    row: dict[str, Any] = {
+        "output_uri": item.output,
+        "num_frames": facts.frames,
+        "width": width,
+        "height": height,
+        "fps": facts.fps,
+        "duration_s": facts.duration_s,
+        "output_bytes": size_bytes,
+        "output_sha256": digest,
+    }
+    return Result(arrays={}, row=row)

@@ -16,7 +16,7 @@ def draw_noise(items: list[Item], stage: Stage, like_FChw: Tensor) -> Tensor:
     shape = (channels, height, width)
     return torch.cat(
         [
-            frame_noise(item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}", range(item.known.frames), shape)
+            frame_noise(item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}", item.rows(stage), shape)
             for item in items
         ]
     ).to(like_FChw.device)
@@ -28,6 +28,6 @@ def renoise_generators(items: list[Item], stage: Stage) -> list[torch.Generator]
         generator
         for item in items
         for generator in frame_generators(
-            item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}/steps", range(item.known.frames)
+            item.clip.seed, item.clip.id, f"{stage.role}/{stage.visit}/steps", item.rows(stage)
         )
     ]

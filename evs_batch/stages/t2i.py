@@ -15,7 +15,7 @@ from evs_batch.models.hardware import pick_hardware
 from evs_batch.models.parts import T2I, Vae, pad_sides, resize_latents
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
-from evs_batch.stages.item import Arrays, Item, Result
+from evs_batch.stages.item import Arrays, Item, Result, own_rows
 from evs_batch.stages.noise import draw_noise
 
 
@@ -55,17 +55,18 @@ class T2IRunner:
         return [results[at] for at in range(len(items))]
 
     def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
-        lengths = [item.known.frames for item in items]
         x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")
         carried = self._joined(inputs, "eps") if "eps" in stage.needs else None
         bridge = self._refine(stage, items, x0_FChw, carried)
         if "frames" in stage.gives:
-            frames = self.vae.decode(bridge.x0_FChw).split(lengths)
+            x0_FChw = torch.cat(own_rows(items, stage, bridge.x0_FChw))
+            frames = self.vae.decode(x0_FChw).split([len(item.own) for item in items])
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
-        eps_FChw = self._inverted(items, bridge.x0_FChw) if self.recipe.t2v.entry == "mixed" else bridge.eps_FChw
-        made: dict[Artifact, tuple[Tensor, ...]] = {
-            "x0": bridge.x0_FChw.cpu().split(lengths),
-            "eps": eps_FChw.cpu().split(lengths),
+        mixed = self.recipe.t2v.entry == "mixed"
+        eps_FChw = self._inverted(stage, items, bridge.x0_FChw) if mixed else bridge.eps_FChw
+        made: dict[Artifact, list[Tensor]] = {
+            "x0": own_rows(items, stage, bridge.x0_FChw.cpu()),
+            "eps": own_rows(items, stage, eps_FChw.cpu()),
         }
         return [Result(arrays={name: made[name][at].numpy() for name in stage.gives}) for at in range(len(items))]
 
@@ -79,21 +80,21 @@ class T2IRunner:
         if carried_FChw is not None:
             eps_FChw = carried_FChw
         elif _start_mode(recipe, stage.visit) == "ddim":
-            eps_FChw = self._inverted(items, x0_FChw, (recipe.t2i_steps, *recipe.switches)[stage.visit])
+            eps_FChw = self._inverted(stage, items, x0_FChw, (recipe.t2i_steps, *recipe.switches)[stage.visit])
         else:
             eps_FChw = draw_noise(items, stage, x0_FChw)
-        return evs.refine(self._model(items, recipe.t2i.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+        return evs.refine(self._model(stage, items, recipe.t2i.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
 
-    def _inverted(self, items: list[Item], x0_FChw: Tensor, steps: int | None = None) -> Tensor:
+    def _inverted(self, stage: Stage, items: list[Item], x0_FChw: Tensor, steps: int | None = None) -> Tensor:
         """The noise that DDIM inversion over some of the steps finds, all that are run by default; no guidance."""
         scheduler = zoo.scheduler(self.source, self.recipe.t2i.steps)
         tail = evs.tail(scheduler, self.recipe.t2i_steps if steps is None else steps)
-        return evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
+        return evs.invert(self._model(stage, items, guidance=1.0), scheduler, x0_FChw, tail)
 
-    def _model(self, items: list[Item], guidance: float) -> evs.Model:
+    def _model(self, stage: Stage, items: list[Item], guidance: float) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])
         negative = self.text([item.clip.negative_prompt for item in items])
-        return self.t2i.prompted(prompt, negative, guidance, [item.known.frames for item in items])
+        return self.t2i.prompted(prompt, negative, guidance, [len(item.rows(stage)) for item in items])
 
     def _encode(self, inputs: list[Arrays]) -> Tensor:
         multiple = self.vae.factor_px * self.t2i.multiple

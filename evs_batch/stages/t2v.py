@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from evs_batch.algo import evs
-from evs_batch.algo.windows import plan_windows
 from evs_batch.models import loading, zoo
 from evs_batch.models.bridge import PixelBridge
 from evs_batch.models.families import FAMILIES
@@ -18,8 +17,9 @@ from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
-from evs_batch.stages.item import Arrays, Item, Result
+from evs_batch.stages.item import Arrays, Item, Result, own_rows
 from evs_batch.stages.noise import draw_noise, renoise_generators
+from evs_batch.stages.plan import Plan, Windows, plan
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +63,34 @@ class T2VRunner:
     bridge: PixelBridge | None = None
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
+        visit = self._visit(stage)
+        plans = [
+            plan(self.recipe, stage, item, arrays["cuts"], visit.inverted, visit.timesteps)
+            for item, arrays in zip(items, inputs, strict=True)
+        ]
         results = []
-        for group in self._groups(stage, items, inputs):
-            results += self._run(stage, [items[at] for at in group], [inputs[at] for at in group])
+        for group in self._groups(items, inputs, plans):
+            chosen = [items[at] for at in group]
+            results += self._run(stage, visit, chosen, [inputs[at] for at in group], [plans[at] for at in group])
         return results
 
-    def _groups(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[list[int]]:
+    def _visit(self, stage: Stage) -> "Visit":
+        scheduler = zoo.scheduler(self.source, self.recipe.t2v.steps)
+        available = self._available_steps(scheduler, stage.visit)
+        tail = evs.tail(scheduler, available)
+        return Visit(
+            inverted=tail[:0] if self.recipe.t2v.entry == "random" else tail,
+            timesteps=evs.block_timesteps(scheduler, available, self.recipe.t2v_steps),
+        )
+
+    def _groups(self, items: list[Item], inputs: list[Arrays], plans: list[Plan]) -> list[list[int]]:
         """Clips that go through the model together: all, but for features that must be kept and would not fit."""
         injection, budget_bytes = self.t2v.injection, self.recipe.sfi.memory_gb * 1e9
         if not injection:
             return [list(range(len(items)))]
         groups, held = [], budget_bytes
         for at, arrays in enumerate(inputs):
-            needed = self._feature_bytes(stage, arrays["x0"].shape)
+            needed = self._feature_bytes(plans[at], arrays["x0"].shape)
             if needed > budget_bytes:
                 raise _features_too_large(items[at], needed, budget_bytes)
             if held + needed > budget_bytes:
@@ -87,39 +102,37 @@ class T2VRunner:
         log.log(level, "SFI on %d clips in %d groups, %.0f MB in the last", len(items), len(groups), held / 1e6)
         return groups
 
-    def _feature_bytes(self, stage: Stage, shape: tuple[int, ...]) -> int:
+    def _feature_bytes(self, windows: Plan, shape: tuple[int, ...]) -> int:
         """What SFI keeps of a clip whose latents have this shape: every window at every step that runs."""
-        frames, _, *size = shape
-        height, width = self.bridge.size(*size) if self.bridge else size
-        t2v = self.recipe.t2v
-        windows = len(plan_windows(frames, t2v.window, t2v.overlap))
-        steps = min(self.recipe.t2v_steps, self._available_steps(zoo.scheduler(self.source, t2v.steps), stage.visit))
-        return steps * windows * self.t2v.injection.window_bytes(t2v.window, height, width)
+        height, width = self.bridge.size(*shape[2:]) if self.bridge else shape[2:]
+        kept = sum(len(windows.inversion[t]) for t in windows.block)
+        return kept * self.t2v.injection.window_bytes(self.recipe.t2v.window, height, width)
 
-    def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
-        t2v, lengths = self.recipe.t2v, [item.known.frames for item in items]
+    def _run(
+        self, stage: Stage, visit: "Visit", items: list[Item], inputs: list[Arrays], plans: list[Plan]
+    ) -> list[Result]:
+        t2v, injection = self.recipe.t2v, self.t2v.injection
         x0_FChw = self._joined(inputs, "x0")
         size = x0_FChw.shape[-2:]
         if self.bridge:
             x0_FChw = self.bridge.into(x0_FChw)
-        scheduler = zoo.scheduler(self.source, t2v.steps)
-        available = self._available_steps(scheduler, stage.visit)
-        timesteps = evs.block_timesteps(scheduler, available, self.recipe.t2v_steps)
-        injection = self.t2v.injection
+        scheduler, lengths = zoo.scheduler(self.source, t2v.steps), [len(arrays["x0"]) for arrays in inputs]
         if t2v.entry == "random":
             eps_FChw = draw_noise(items, stage, x0_FChw)
         else:
-            tail = evs.tail(scheduler, available)
-            with injection.record(timesteps) if injection else nullcontext():
-                eps_FChw = evs.invert(self._model(items, guidance=1.0), scheduler, x0_FChw, tail)
+            model = self._model(items, 1.0, [windows.inversion for windows in plans], lengths)
+            with injection.record(visit.timesteps) if injection else nullcontext():
+                eps_FChw = evs.invert(model, scheduler, x0_FChw, visit.inverted)
         if t2v.entry == "mixed":
             eps_FChw = torch.lerp(eps_FChw, self._joined(inputs, "eps"), t2v.mix)
+        model = self._model(items, t2v.guidance, [windows.block for windows in plans], lengths)
+        renoise = renoise_generators(items, stage)
         with injection.inject() if injection else nullcontext():
-            model, renoise = self._model(items, t2v.guidance), renoise_generators(items, stage)
-            x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, timesteps, renoise)
+            x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, visit.timesteps, renoise)
+        own_FChw = torch.cat(own_rows(items, stage, x0_FChw))
         if self.bridge:
-            x0_FChw = self.bridge.back(x0_FChw, *size)
-        return [Result(arrays={"x0": clip.numpy()}) for clip in x0_FChw.cpu().split(lengths)]
+            own_FChw = self.bridge.back(own_FChw, *size)
+        return [Result(arrays={"x0": x0.numpy()}) for x0 in own_FChw.cpu().split([len(item.own) for item in items])]
 
     def _available_steps(self, scheduler: evs.Scheduler, visit: int) -> int:
         """How many steps a block has: by its strength, or by the noise that T2I has when it goes on."""
@@ -131,16 +144,23 @@ class T2VRunner:
     def _joined(self, inputs: list[Arrays], name: Artifact) -> torch.Tensor:
         return torch.cat([torch.tensor(arrays[name]) for arrays in inputs]).to(self.device)
 
-    def _model(self, items: list[Item], guidance: float) -> evs.Model:
+    def _model(self, items: list[Item], guidance: float, windows: list[Windows], lengths: list[int]) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])
         negative = self.text([item.clip.negative_prompt for item in items])
-        lengths, t2v = [item.known.frames for item in items], self.recipe.t2v
-        return self.t2v.prompted(prompt, negative, guidance, lengths, t2v.window, t2v.overlap)
+        return self.t2v.prompted(prompt, negative, guidance, [of_clip.__getitem__ for of_clip in windows], lengths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """The timesteps of one visit to T2V: of the inversion, if there is one, and of the block."""
+
+    inverted: torch.Tensor
+    timesteps: torch.Tensor
 
 
 def _features_too_large(item: Item, needed_bytes: float, budget_bytes: float) -> RecipeError:
     return RecipeError(
-        f"SFI on {item.known.frames} frames of clip {item.clip.id}",
+        f"SFI on {len(item.own)} frames of clip {item.clip.id}",
         f"keeps {needed_bytes / 1e9:.2f} GB of features: must be at most {budget_bytes / 1e9:.2f}",
-        "raise sfi.memory_gb, choose fewer sfi.layers, lower t2v.block_steps, or cut the video",
+        "raise sfi.memory_gb, choose fewer sfi.layers, or lower t2v.block_steps or runtime.segment_frames",
     )

@@ -24,10 +24,10 @@ def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
     return import_module(ROLES[role]).load(recipe, threads)
 
 
-def clip_bytes(recipe: Recipe, facts: VideoFacts) -> int:
-    """What one clip holds in the object store at its worst moment: decoded pixels, latents and result."""
+def frame_bytes(recipe: Recipe, facts: VideoFacts) -> int:
+    """What one frame holds in the object store at its worst moment: decoded pixels, latents and result."""
     height, width = recipe.output_size(facts.height, facts.width)
     factor_px = zoo.t2i_source(recipe.t2i.model).latent_factor_px
     cells = (height // factor_px + 1) * (width // factor_px + 1)
     latents = _COPIES_IN_FLIGHT * 4 * LATENT_CHANNELS * cells
-    return facts.frames * (3 * facts.height * facts.width + 3 * height * width + latents)
+    return 3 * facts.height * facts.width + 3 * height * width + latents

@@ -71,6 +71,13 @@ def publish(local: Path, uri: str) -> None:
         fs.put_file(str(local), path)
 
 
+def remove_folder(uri: str) -> None:
+    """Remove a folder with its files, if it is there."""
+    fs, path = filesystem(uri)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
 def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
     fs, path = filesystem(uri)

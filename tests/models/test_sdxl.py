@@ -17,6 +17,7 @@ from evs_batch.models.parts import T2I, T2V
 from evs_batch.models.places import Local
 from evs_batch.spec.recipe import load_recipe
 from tests.models import checkpoints
+from tests.models.windows import windows_of
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 PROMPTS = ["a red star", "a cat"]
@@ -90,7 +91,8 @@ def test_the_t2v_runs_its_motion_module_on_the_same_weights(source: zoo.T2ISourc
     motion = loading.load_motion_unet(t2v_source, spatial)
     text = SDXL.load_text(source, CPU, ())(PROMPTS)
     t2v = T2V(motion, CPU, spatial=spatial, call=SDXL.call)
-    made = t2v.prompted(text, text.flip(0), guidance, [4, 4], 4, 0)(torch.cat([Z] * 4), torch.tensor(300))
+    plans = [windows_of(4, width=4, overlap=0)] * 2
+    made = t2v.prompted(text, text.flip(0), guidance, plans, [4, 4])(torch.cat([Z] * 4), torch.tensor(300))
     assert made.shape == (8, 4, 8, 12)
     assert torch.isfinite(made).all()
     assert motion.conv_in.weight.data_ptr() == spatial.conv_in.weight.data_ptr()

@@ -10,15 +10,18 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 
 from evs_batch.algo import evs
-from evs_batch.algo.windows import plan_windows
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import Hardware
 from evs_batch.models.parts import T2V
 from evs_batch.models.sfi import Injection, choose_layers
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import load_recipe, parse_recipe
+from evs_batch.spec.segments import Segments
 from evs_batch.spec.work import Clip, model_stages
 from evs_batch.stages.inline import enhance, load_enhancer
+from evs_batch.stages.item import Item
+from evs_batch.stages.plan import plan
+from tests.models.windows import windows_of
 
 SOURCE = zoo.t2v_source("tiny")
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -36,8 +39,8 @@ def inverted_and_denoised(unet: Any, *, available: int, executed: int, **sfi: An
     """Clean latents up by inversion and down again by `executed` steps, with features injected on the way down."""
     injection = Injection(unet, sfi.get("layers", "all"), sfi.get("gamma", 1.0), sfi.get("convolution", False))
     t2v = T2V(unet, CPU, injection)
-    model = t2v.prompted(TEXT, TEXT, sfi.get("guidance", 1.0), [FRAMES], 16, 8)
-    plain = t2v.prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
+    model = t2v.prompted(TEXT, TEXT, sfi.get("guidance", 1.0), [windows_of(FRAMES)], [FRAMES])
+    plain = t2v.prompted(TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES])
     scheduler = zoo.scheduler(SOURCE, STEPS)
     block = evs.block_timesteps(scheduler, available, executed)
     with injection.record(block):
@@ -84,7 +87,7 @@ def test_the_convolution_keeps_more_still():
 def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any):
     injected, _ = inverted_and_denoised(unet, available=10, executed=10, gamma=1.0)
     model = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
-        TEXT, TEXT, 1.0, [FRAMES], 16, 8
+        TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES]
     )
     scheduler = zoo.scheduler(SOURCE, STEPS)
     tail = evs.tail(scheduler, 10)
@@ -94,9 +97,9 @@ def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any)
 
 def test_processors_that_neither_record_nor_inject_change_nothing(unet: Any):
     plain = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
-        TEXT, TEXT, 1.0, [FRAMES], 16, 8
+        TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES]
     )
-    watched = T2V(unet, CPU, Injection(unet, "all", 0.5)).prompted(TEXT, TEXT, 1.0, [FRAMES], 16, 8)
+    watched = T2V(unet, CPU, Injection(unet, "all", 0.5)).prompted(TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES])
     assert torch.allclose(plain(X0, torch.tensor(249)), watched(X0, torch.tensor(249)), atol=1e-5)
 
 
@@ -146,11 +149,11 @@ def test_blending_inputs_equals_blending_queries_keys_and_values(unet: Any):
 @pytest.mark.parametrize("convolution", [False, True])
 def test_the_memory_that_is_budgeted_is_the_memory_that_is_held(unet: Any, layers: str, convolution: bool):
     injection = Injection(unet, layers, 0.5, convolution)
-    model = T2V(unet, CPU, injection).prompted(TEXT, TEXT, 1.0, [40], 16, 8)
+    model = T2V(unet, CPU, injection).prompted(TEXT, TEXT, 1.0, [windows_of(40)], [40])
     x0 = torch.randn(40, 4, 16, 24)
     with injection.record(torch.tensor([49, 99])):
         evs.invert(model, zoo.scheduler(SOURCE, STEPS), x0, evs.tail(zoo.scheduler(SOURCE, STEPS), 3))
-        windows = len(plan_windows(40, 16, 8))
+        windows = len(windows_of(40)(0.0))
         assert injection.held_bytes == 2 * windows * injection.window_bytes(16, 16, 24) > 0
 
 
@@ -171,7 +174,9 @@ def test_clips_whose_features_do_not_fit_together_go_one_after_the_other():
     together = load_enhancer(recipe)
     runner: Any = together.runners["t2v"]
     stage = next(stage for stage in model_stages(recipe) if stage.role == "t2v")
-    one = runner._feature_bytes(stage, (5, 4, 16, 16)) / 1e9
+    item, visit = Item(clip=clips[0], facts=None, output="", segments=Segments(5)), runner._visit(stage)
+    windows = plan(recipe, stage, item, np.zeros(5, bool), visit.inverted, visit.timesteps)
+    one = runner._feature_bytes(windows, (5, 4, 16, 16)) / 1e9
     tight = load_enhancer(parse_recipe({**recipe.model_dump(), "sfi": {"enabled": True, "memory_gb": 1.5 * one}}))
     for a, b in zip(together(videos, clips), tight(videos, clips), strict=True):
         assert np.array_equal(a, b)

@@ -4,40 +4,66 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evs_batch.scheduling import events as ev
+from evs_batch.spec.recipe import Recipe, parse_recipe
+from evs_batch.spec.work import Unit, path
 from tests.scheduling.world import World
 
 SEEDS = st.integers(0, 2**32)
-STAGES = ["probe", "decode", "t2i_a", "t2v", "t2i_b", "encode"]
+LONGEST = st.sampled_from([1000, 64, 24])  # frames of a segment
+RECIPES = st.sampled_from(
+    [
+        Recipe(),
+        parse_recipe({"t2i": {"attention": "first_frame"}, "t2v": {"context": 10}}),
+        parse_recipe({"composition": "T2V", "t2v": {"context": 40, "steps": 20}}),
+        parse_recipe({"t2v": {"switch_at": [8, 4], "context": 30}}),
+        parse_recipe({"composition": "T2I"}),
+    ]
+)
 
 
-@settings(max_examples=150)
-@given(SEEDS, st.integers(0, 40), st.integers(1, 4), st.integers(1, 3), st.integers(40, 200), st.booleans())
-def test_without_faults_every_clip_passes_every_stage_once(seed, clips, t2i, t2v, budget, one_call):
+@settings(max_examples=200)
+@given(
+    SEEDS,
+    st.integers(0, 40),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(40, 400),
+    st.booleans(),
+    LONGEST,
+    RECIPES,
+)
+def test_without_faults_every_segment_passes_every_stage_once(seed, clips, t2i, t2v, budget, one_call, longest, recipe):
     world = World(
-        seed, clips, chaos=0.0, workers={"t2i": t2i, "t2v": t2v, "media": 2}, budget_bytes=budget,
-        calls_in_flight=1 if one_call else 2,
-    )  # fmt: skip
-    names = list(world.rows)
-    world.run()
-    assert isinstance(world.end, ev.Finish)
-    assert world.commits == dict.fromkeys(names, 1)
-    assert not world.failures
-    assert all(world.done[name] == STAGES for name in names)
-
-
-@settings(max_examples=300)
-@given(SEEDS, st.integers(1, 40), st.floats(0.05, 0.8), st.integers(1, 4), st.integers(40, 200))
-def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, workers, budget):
-    world = World(
-        seed, clips, chaos, workers={"t2i": workers, "t2v": workers, "media": 2}, budget_bytes=budget,
-        max_start_failures=1000, max_attempts=50,
+        seed, clips, chaos=0.0, longest=longest, workers={"t2i": t2i, "t2v": t2v, "media": 2}, budget_bytes=budget,
+        calls_in_flight=1 if one_call else 2, path=path(recipe),
     )  # fmt: skip
     names = list(world.rows)
     world.run(max_steps=100_000)
+    assert isinstance(world.end, ev.Finish)
+    assert world.commits == dict.fromkeys(names, 1)
+    assert {failure.type for failure in world.failures.values()} <= {"TooLarge"}
+    _, *stages, last = [stage.name for stage in world.state.policy.path]
+    for name in set(names) - set(world.failures):
+        count = world.sizes[name].segments.count
+        for number in range(count):
+            first, end = ["probe"] * (number == 0), [last] * (number == 0 and count > 1)
+            assert world.done[Unit(name, number)] == [*first, *stages, *end]
+
+
+@settings(max_examples=400)
+@given(SEEDS, st.integers(1, 40), st.floats(0.05, 0.8), st.integers(1, 4), st.integers(200, 400), LONGEST)
+def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, workers, budget, longest):
+    world = World(
+        seed, clips, chaos, longest, workers={"t2i": workers, "t2v": workers, "media": 2}, budget_bytes=budget,
+        max_start_failures=1000, max_attempts=50,
+    )  # fmt: skip
+    names = list(world.rows)
+    world.run(max_steps=200_000)
     assert isinstance(world.end, ev.Finish), world.end
     assert world.commits == dict.fromkeys(names, 1)
     assert world.state.admitted_bytes == 0
     assert not world.state.clips
+    assert not any(world.state.units_at.values())
     assert set(world.failures) == world.poison, "the poison fails, all of it and nothing else"
 
 
@@ -46,7 +72,7 @@ def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, wo
 def test_equal_events_give_equal_commands(seed, chaos):
     ends = []
     for _ in range(2):
-        world = World(seed, 12, chaos, max_start_failures=1000, max_attempts=20)
+        world = World(seed, 12, chaos, longest=64, max_start_failures=1000, max_attempts=20)
         world.run(max_steps=100_000)
         ends.append((world.steps, world.end, world.done))
     assert ends[0] == ends[1]

@@ -1,20 +1,27 @@
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.state import State
+from evs_batch.spec.recipe import parse_recipe
+from evs_batch.spec.segments import Segments, cut
+from evs_batch.spec.work import Unit, path
 from tests.scheduling.world import only, play, policy
 
-SIZE = ev.Size(16, 10, (64, 64))
+SIZE = ev.Size(Segments(16), 10, (64, 64))
 
 
-def started(*clips: str, exhausted: bool = True, **changes) -> tuple[State, dict[str, ev.Submit]]:
+def clips_of(call: ev.Submit) -> tuple[str, ...]:
+    return tuple(unit.clip for unit in call.units)
+
+
+def started(*clips: str, exhausted: bool = True, size: ev.Size = SIZE, **changes) -> tuple[State, dict[str, ev.Submit]]:
     """A run whose workers are up and whose clips are decoded; returns what was submitted last, by worker role."""
     state = State(policy(**changes))
     commands = play(state, ev.Tick(), ev.RowsArrived(clips, exhausted))
     commands += play(state, *[ev.WorkerUp(command.worker) for command in only(commands, ev.StartWorker)])
     while calls := [call for call in only(commands, ev.Submit) if call.stage.role == "media"]:
-        sizes = {name: SIZE for call in calls if call.stage.name == "probe" for name in call.clips}
+        sizes = {name: size for call in calls if call.stage.name == "probe" for name in clips_of(call)}
         later = [c for c in only(commands, ev.Submit) if c.stage.role != "media"]
         commands = later + play(
-            state, *[ev.BatchDone(call.batch, {n: sizes[n] for n in call.clips} if sizes else {}) for call in calls]
+            state, *[ev.BatchDone(call.batch, {n: sizes[n] for n in clips_of(call)} if sizes else {}) for call in calls]
         )
     return state, {call.stage.name: call for call in only(commands, ev.Submit)}
 
@@ -27,15 +34,15 @@ def test_a_run_begins_with_its_workers_and_its_rows():
 
 def test_frames_of_several_clips_share_a_call_up_to_its_limit():
     _, calls = started("a", "b", "c", "d", "e")
-    assert calls["t2i_a"].clips == ("a", "b", "c", "d")
+    assert clips_of(calls["t2i_a"]) == ("a", "b", "c", "d")
     assert calls["t2i_a"].reason == "a full call"
 
 
 def test_both_models_work_at_once_on_different_clips():
     state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
     commands = play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
-    assert [(call.stage.name, call.clips) for call in only(commands, ev.Submit)] == [("t2v", ("a",))]
-    running = {state.policy.path[batch.at].name: batch.clips for batch in state.batches.values()}
+    assert [(call.stage.name, clips_of(call)) for call in only(commands, ev.Submit)] == [("t2v", ("a",))]
+    running = {state.policy.path[batch.at].name: tuple(u.clip for u in batch.units) for batch in state.batches.values()}
     assert running == {"t2i_a": ("b",), "t2v": ("a",)}, "while clip k is in T2V, clip k+1 is in T2I"
 
 
@@ -44,7 +51,7 @@ def test_later_stages_go_first():
     play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
     play(state, ev.BatchDone(state.workers["t2v-1"].calls[0]))
     commands = play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
-    assert [call.clips for call in only(commands, ev.Submit) if call.stage.name == "t2i_b"] == [("a",)]
+    assert [clips_of(call) for call in only(commands, ev.Submit) if call.stage.name == "t2i_b"] == [("a",)]
 
 
 def test_an_idle_worker_waits_for_a_full_call_but_not_for_ever():
@@ -52,7 +59,7 @@ def test_an_idle_worker_waits_for_a_full_call_but_not_for_ever():
     assert "t2i_a" not in calls
     assert not only(play(state, ev.Tick(), now_s=0.5), ev.Submit)
     late = only(play(state, ev.Tick(), now_s=1.5), ev.Submit)
-    assert (late[0].clips, "has waited 1.5 s" in late[0].reason) == (("a",), True)
+    assert (clips_of(late[0]), "has waited 1.5 s" in late[0].reason) == (("a",), True)
 
 
 def test_credits_hold_clips_back_until_others_are_done():
@@ -77,7 +84,7 @@ def test_a_lost_worker_is_replaced_and_only_its_oldest_call_is_suspected():
     assert [command.role for command in only(commands, ev.StartWorker)] == ["t2i"]
     new = only(commands, ev.StartWorker)[0].worker
     calls = only(play(state, ev.WorkerUp(new)), ev.Submit)
-    assert [(call.clips, call.reason) for call in calls] == [
+    assert [(clips_of(call), call.reason) for call in calls] == [
         (("a",), "replayed alone after a failure"),
         (("b",), "a full call"),
     ]
@@ -89,10 +96,10 @@ def test_a_failed_call_is_halved_until_the_guilty_clip_is_alone():
     seen, failing = [], [calls["t2i_a"]]
     while failing:
         call = failing.pop(0)
-        seen.append(call.clips)
+        seen.append(clips_of(call))
         event = (
             ev.BatchFailed(call.batch, ev.FailureKind.ERROR, "Boom", "c is poison")
-            if "c" in call.clips
+            if "c" in clips_of(call)
             else ev.BatchDone(call.batch)
         )
         commands = play(state, event)
@@ -142,3 +149,88 @@ def test_a_run_without_progress_ends_with_a_named_cause():
 def test_an_empty_run_finishes():
     commands = play(State(policy()), ev.Tick(), ev.RowsArrived((), True))
     assert not only(commands, ev.Finish)[0].interrupted
+
+
+LONG = ev.Size(cut(96, 16), 10, (64, 64))  # six segments
+NEAR = path(parse_recipe({"t2v": {"context": 16}}))  # that look at one on each side
+
+
+def long_clip(**changes) -> tuple[State, dict[str, ev.Submit]]:
+    return started("a", size=LONG, budget_bytes=1000, path=NEAR, **changes)
+
+
+def finish(state: State, stage: str, *segments: int) -> list[ev.Command]:
+    """Calls of a stage come back, whose segments are at least these."""
+    commands = []
+    for number, batch in list(state.batches.items()):
+        at = state.policy.path[batch.at].name
+        if at == stage and {unit.segment for unit in batch.units} & set(segments):
+            commands += play(state, ev.BatchDone(number), now_s=1.0)
+    return commands
+
+
+def test_a_segment_waits_for_its_neighbours_before_the_block():
+    state, calls = long_clip(call_frames={"t2i": 16, "t2v": 16})
+    assert calls["t2i_a"].units == (Unit("a", 1),), "the second of two calls in flight"
+    assert not only(finish(state, "t2i_a", 0), ev.Submit)[0].stage.name.startswith("t2v")
+    after = only(finish(state, "t2i_a", 1), ev.Submit)
+    assert [(call.stage.name, call.units) for call in after if call.stage.role == "t2v"] == [("t2v", (Unit("a", 0),))]
+
+
+def test_only_as_many_segments_are_open_as_the_credit_of_their_clip_allows():
+    state, _ = started("a", size=ev.Size(cut(1600, 16), 10, (64, 64)), budget_bytes=75, path=NEAR)
+    assert (state.admitted_bytes, sorted(state.clips["a"].units)) == (70, [0, 1, 2, 3, 4, 5])
+
+
+def test_a_clip_whose_segments_need_more_than_the_budget_fails_with_the_way_out():
+    state = State(policy(budget_bytes=25, path=NEAR))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    commands = play(state, ev.BatchDone(only(commands, ev.Submit)[0].batch, {"a": LONG}))
+    message = only(commands, ev.Commit)[0].failure.message
+    assert message.startswith("3 segments of 16 frames need 0.00 GB: must be at most the budget")
+    assert "lower runtime.segment_frames" in message
+
+
+def test_the_segments_of_a_clip_are_decoded_by_one_worker():
+    state = State(policy(workers={"media": 2}, budget_bytes=1000))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a", "b"), True), ev.WorkerUp("media-0"), ev.WorkerUp("media-1"))
+    probes = only(commands, ev.Submit)
+    commands = play(state, *[ev.BatchDone(call.batch, {clips_of(call)[0]: LONG}) for call in probes])
+    readers: dict[str, set[str]] = {"a": set(), "b": set()}
+    for _ in range(12):
+        for call in (calls := only(commands, ev.Submit)):
+            readers[call.units[0].clip].add(call.worker)
+        commands = play(state, *[ev.BatchDone(call.batch) for call in calls])
+    assert sorted(map(len, readers.values())) == [1, 1]
+    play(state, ev.WorkerLost("media-0", "killed"))
+    assert state.clips, "what it had open is read by another one"
+
+
+def test_a_clip_is_joined_when_all_its_segments_are_encoded():
+    state, _ = started("a", size=LONG, budget_bytes=1000)
+    commands: list[ev.Command] = []
+    while not (joins := [call for call in only(commands, ev.Submit) if call.stage.name == "join"]):
+        commands = play(state, *[ev.BatchDone(number) for number in list(state.batches)], ev.Tick(), now_s=9.0)
+    assert joins[0].units == (Unit("a", 0),)
+    assert not only(commands, ev.Commit)
+    assert only(play(state, ev.BatchDone(joins[0].batch)), ev.Commit)[0].failure is None
+
+
+def test_a_segment_that_fails_ends_its_clip_and_no_other():
+    state, calls = started("a", "b", "c", size=LONG, budget_bytes=1000, call_frames={"t2i": 16, "t2v": 16})
+    commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.BAD_INPUT, "Boom", "no such picture"))
+    clip = clips_of(calls["t2i_a"])[0]
+    assert [commit.clip for commit in only(commands, ev.Commit)] == [clip]
+    assert clip not in state.clips
+    assert state.clips.keys() == {"a", "b", "c"} - {clip}
+    assert not any(unit.clip == clip for batch in state.batches.values() for unit in batch.units)
+    late = [number for number, batch in state.batches.items() if not batch.units]
+    play(state, *[ev.BatchDone(number) for number in late])
+
+
+def test_lost_data_of_one_segment_start_the_whole_clip_again():
+    state, calls = long_clip(call_frames={"t2i": 16, "t2v": 16})
+    commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.DATA_LOST, "ObjectLostError", "gone"))
+    assert [command.clip for command in only(commands, ev.Forget)] == ["a"]
+    assert {unit.at for unit in state.clips["a"].units.values()} == {1}
+    assert (state.clips["a"].attempts, state.clips["a"].units[0].attempts) == (2, 2)

@@ -1,13 +1,15 @@
 """Builders for scheduler stories, and a random world that plays against it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from random import Random
 
+from evs_batch.runtime.artifacts import Artifacts
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.state import Policy, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import path
+from evs_batch.spec.segments import cut
+from evs_batch.spec.work import Unit, path
 
 
 def policy(**changes) -> Policy:
@@ -36,24 +38,25 @@ def only(commands: list[ev.Command], kind: type) -> list:
 class World:
     """Workers, videos and faults by a seed: delivers events in any order that could really happen."""
 
-    def __init__(self, seed: int, clips: int, chaos: float, **changes) -> None:
+    def __init__(self, seed: int, clips: int, chaos: float, longest: int = 1000, **changes) -> None:
         self.random, self.chaos = Random(seed), chaos
         self.state = State(policy(**changes))
         self.rows = [f"clip{number}" for number in range(clips)]
         self.poison = {name for name in self.rows if self.random.random() < chaos / 2}
         self.sizes = {
             name: ev.Size(
-                self.random.choice([8, 16, 24, 64, 80]),
+                cut(self.random.choice([8, 16, 24, 64, 80, 200]), longest),
                 self.random.randint(1, 40),
                 self.random.choice([(64, 64), (32, 32)]),
             )
             for name in self.rows
         }
+        self.artifacts = Artifacts(self.state.policy.path)
         self.running: dict[int, ev.Submit] = {}
         self.starting: list[str] = []
         self.commits: Counter[str] = Counter()
         self.failures: dict[str, ev.Failure] = {}
-        self.done: dict[str, list[str]] = {name: [] for name in self.rows}
+        self.done: dict[Unit, list[str]] = defaultdict(list)
         self.end: ev.Finish | ev.Abort | None = None
         self.now_s, self.steps = 0.0, 0
 
@@ -85,7 +88,7 @@ class World:
         return min((call for call in self.running.values() if call.worker == worker), key=lambda call: call.batch)
 
     def _finish(self, call: ev.Submit) -> ev.Event:
-        guilty = call.stage.name == "t2v" and self.poison & set(call.clips)
+        guilty = call.stage.name == "t2v" and self.poison & {unit.clip for unit in call.units}
         accident = self.random.random() < self.chaos / 8
         if (guilty and self.random.random() < 0.5) or (accident and self.random.random() < 0.5):
             self.running = {b: c for b, c in self.running.items() if c.worker != call.worker}
@@ -96,9 +99,18 @@ class World:
                 [ev.FailureKind.ERROR, ev.FailureKind.OUT_OF_MEMORY] + [ev.FailureKind.DATA_LOST] * (not guilty)
             )
             return ev.BatchFailed(call.batch, kind, "Boom", "it broke")
-        for name in call.clips:
-            self.done[name].append(call.stage.name)
-        return ev.BatchDone(call.batch, {n: self.sizes[n] for n in call.clips} if call.stage.name == "probe" else {})
+        for unit in self._valid(call):
+            self.done[unit].append(call.stage.name)
+            if call.stage.name == "probe":
+                self.artifacts.begin(unit.clip, self.sizes[unit.clip].segments)
+            self.artifacts.keep(call.stage, unit, [f"{name} of {unit}" for name in call.stage.gives])
+        sizes = {unit.clip: self.sizes[unit.clip] for unit in call.units} if call.stage.name == "probe" else {}
+        return ev.BatchDone(call.batch, sizes)
+
+    def _valid(self, call: ev.Submit) -> tuple[Unit, ...]:
+        """What still counts of a call."""
+        batch = self.state.batches.get(call.batch)
+        return batch.units if batch else ()
 
     def _do(self, commands: list[ev.Command]) -> None:
         for command in commands:
@@ -109,10 +121,14 @@ class World:
                     self._do(play(self.state, ev.RowsArrived(tuple(taken), not self.rows), now_s=self.now_s))
                 case ev.StartWorker(worker=worker):
                     self.starting.append(worker)
-                case ev.Submit(batch=batch):
+                case ev.Submit(batch=batch, stage=stage, units=units):
                     self.running[batch] = command
+                    self.artifacts.inputs(stage, units)  # a KeyError if something is not there
+                case ev.Forget(clip=clip):
+                    self.artifacts.begin(clip, self.sizes[clip].segments)
                 case ev.Commit(clip=clip, failure=failure):
                     self.commits[clip] += 1
+                    self.artifacts.drop(clip)
                     if failure:
                         self.failures[clip] = failure
                 case ev.Finish() | ev.Abort():
@@ -122,13 +138,15 @@ class World:
         """What must hold after every step."""
         state = self.state
         assert 0 <= state.admitted_bytes <= state.policy.budget_bytes
-        in_flight = [name for call in self.running.values() for name in call.clips]
-        assert len(in_flight) == len(set(in_flight)), "a clip is in two calls at once"
-        assert (
-            max(Counter(call.worker for call in self.running.values()).values(), default=0)
-            <= state.policy.calls_in_flight
-        )
-        assert all(len({self.sizes[n].shape for n in call.clips}) == 1 for call in self.running.values())
-        for call in self.running.values():
-            limit = state.policy.call_frames.get(call.stage.role, 0)
-            assert len(call.clips) == 1 or sum(self.sizes[n].frames for n in call.clips) <= limit
+        running = [(call, self._valid(call)) for call in self.running.values()]
+        in_flight = Counter(unit for _, units in running for unit in units)
+        assert max(in_flight.values(), default=0) <= 1, "a segment is in two calls at once"
+        of_worker = Counter(call.worker for call, _ in running)
+        assert max(of_worker.values(), default=0) <= state.policy.calls_in_flight
+        for call, _ in running:
+            assert len({self.sizes[unit.clip].shape for unit in call.units}) == 1
+            frames = [len(self.sizes[unit.clip].segments.span(unit.segment)) for unit in call.units]
+            assert len(frames) == 1 or sum(frames) <= state.policy.call_frames.get(call.stage.role, 0)
+        for name, clip in state.clips.items():
+            held = {segment for segment, _ in self.artifacts.held(name)} | set(clip.units)
+            assert not clip.credit_bytes or len(held) * self.sizes[name].bytes <= clip.credit_bytes

@@ -9,13 +9,14 @@ import torch
 
 from evs_batch.algo import evs
 from evs_batch.algo.noise import frame_noise
-from evs_batch.algo.windows import windowed
+from evs_batch.algo.windows import Grid, Window, plan_windows, windowed
 from evs_batch.media.encode import constant_rate
 from evs_batch.models import zoo
 from evs_batch.spec.recipe import Recipe, parse_recipe
+from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Clip, model_stages
 from evs_batch.stages.inline import enhance
-from evs_batch.stages.item import Item
+from evs_batch.stages.item import Item, assemble
 from evs_batch.stages.t2i import T2IRunner
 from evs_batch.stages.t2v import T2VRunner
 
@@ -46,49 +47,59 @@ class FakeT2I:
 class FakeT2V:
     injection = None
 
-    def prompted(self, prompt, negative, guidance, lengths, width, overlap) -> evs.Model:
-        def window(z_WKChw: torch.Tensor, t: torch.Tensor, clip_of_window: list[int]) -> torch.Tensor:
-            shift = prompt[clip_of_window][:, None, None, None, None]
+    def prompted(self, prompt, negative, guidance, plans, lengths) -> evs.Model:
+        def window(z_WKChw: torch.Tensor, t: torch.Tensor, place_W2: torch.Tensor) -> torch.Tensor:
+            shift = prompt[place_W2[:, 0]][:, None, None, None, None]
             return 0.5 * (z_WKChw + z_WKChw.mean(1, keepdim=True)) + shift * float(t) / 900
 
-        return windowed(window, lengths, width, overlap)
+        return windowed(window, plans, lengths)
 
 
 def fake_text(prompts: list[str]) -> torch.Tensor:
     return torch.tensor([float(len(prompt)) / 10 for prompt in prompts])
 
 
+def fake_runners(recipe: Recipe, device: str = "cpu") -> dict[str, Any]:
+    where = torch.device(device)
+    return {
+        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(), fake_text, FakeT2I(), where),
+        "t2v": T2VRunner(recipe, T2V_SOURCE, fake_text, FakeT2V(), where),
+    }
+
+
 def chain(
     recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu", strengths: dict[str, float] | None = None
 ) -> list[Any]:
     """All model stages by the runners."""
-    where = torch.device(device)
-    runners = {
-        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(), fake_text, FakeT2I(), where),
-        "t2v": T2VRunner(recipe, T2V_SOURCE, fake_text, FakeT2V(), where),
-    }
+    runners = fake_runners(recipe, device)
     items = [
         Item(
             clip=Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed, strength=(strengths or {}).get(name)),
             facts=constant_rate(len(video), 6, 4, Fraction(24)),
             output="",
+            segments=Segments(len(video)),
         )
         for name, video in videos.items()
     ]
-    held: list[dict] = [{"frames": video} for video in videos.values()]
+    held: list[dict] = [{"frames": video, "cuts": np.zeros(len(video), bool)} for video in videos.values()]
     for stage in model_stages(recipe):
         results = runners[stage.role].run(stage, items, [{name: h[name] for name in stage.needs} for h in held])
         held = [{**h, **result.arrays} for h, result in zip(held, results, strict=True)]
     return [h["frames"] for h in held]
 
 
-def whole(recipe: Recipe, name: str, video: np.ndarray) -> np.ndarray:
+def whole(recipe: Recipe, name: str, video: np.ndarray, cuts: list[int] | None = None) -> np.ndarray:
     """One clip by the algorithm in one place."""
     t2i, t2v = recipe.t2i, recipe.t2v
-    prompt = fake_text(["p" * len(video)])
+    prompt, grid = fake_text(["p" * len(video)]), Grid(width=t2v.window, overlap=t2v.overlap)
+    everything, shift = range(len(video)), dict[float, int]()
+
+    def windows(t: float) -> list[Window]:
+        return plan_windows(grid, everything, everything, cuts or [], len(video), [shift[t]])[0]
+
     models = {
         "t2i": FakeT2I().prompted(prompt, prompt, 1.0, [len(video)]),
-        "t2v": FakeT2V().prompted(prompt, prompt, 1.0, [len(video)], t2v.window, t2v.overlap),
+        "t2v": FakeT2V().prompted(prompt, prompt, 1.0, [windows], [len(video)]),
     }
 
     def scheduler(which: str) -> evs.Scheduler:
@@ -97,6 +108,9 @@ def whole(recipe: Recipe, name: str, video: np.ndarray) -> np.ndarray:
     def start(purpose: str, x0: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         which, visit = purpose.split("/")
         first = visit == "0" or recipe.composition == "T2V+T2I"
+        if which == "t2v":
+            before = int(visit) * recipe.t2v_steps
+            shift.update({float(t): grid.shift(before + at) for at, t in enumerate(timesteps)})
         mode = {"t2i": t2i.entry if first else t2i.reentry, "t2v": t2v.entry}[which]
         if mode == "mixed":
             of_t2i = evs.invert(models["t2i"], scheduler("t2i"), x0, evs.tail(scheduler("t2i"), recipe.t2i_steps))
@@ -153,6 +167,41 @@ def test_the_chain_of_stages_is_the_algorithm(tree: dict, videos: dict[str, np.n
     recipe = parse_recipe(tree)
     for (name, video), made in zip(videos.items(), chain(recipe, videos), strict=True):
         assert np.allclose(made, whole(recipe, name, video), atol=1e-6)
+
+
+def in_segments(recipe: Recipe, name: str, video: np.ndarray, longest: int, cuts: list[int]) -> np.ndarray:
+    """One clip by the runners, segment by segment."""
+    segments, runners = cut(len(video), longest), fake_runners(recipe)
+    clip = Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed)
+    facts = constant_rate(len(video), 6, 4, Fraction(24))
+    begins = np.isin(np.arange(len(video)), cuts)
+    spans = [segments.span(number) for number in range(segments.count)]
+    held: list[dict] = [{"frames": video[s.start : s.stop], "cuts": begins[s.start : s.stop]} for s in spans]
+    for stage in model_stages(recipe):
+        made = []
+        for number, span in enumerate(spans):
+            item = Item(clip=clip, facts=facts.part(span), output="", segments=segments, number=number)
+            parts = [held[lender][need] for lender, _ in segments.seen(stage, number) for need in stage.needs]
+            made += runners[stage.role].run(stage, [item], [assemble(stage, item, iter(parts))])
+        held = [{**h, **result.arrays} for h, result in zip(held, made, strict=True)]
+    return np.concatenate([h["frames"] for h in held])
+
+
+@pytest.mark.parametrize("tree", PATHS, ids=str)
+@pytest.mark.parametrize(("longest", "cuts"), [(20, []), (16, [33, 37]), (7, [50]), (1, [])])
+def test_a_long_clip_in_segments_is_the_algorithm(tree: dict, longest: int, cuts: list[int]):
+    """Windows have as much context as they need, so that no segment shows where it begins."""
+    video = np.random.default_rng(1).integers(0, 255, (67, 6, 4, 3), np.uint8)
+    recipe = parse_recipe({**tree, "t2v": {**tree["t2v"], "context": 1000}})
+    assert np.allclose(in_segments(recipe, "a", video, longest, cuts), whole(recipe, "a", video, cuts), atol=1e-6)
+
+
+def test_with_too_little_context_segments_differ_near_their_ends_only():
+    video = np.random.default_rng(1).integers(0, 255, (96, 6, 4, 3), np.uint8)
+    recipe = parse_recipe({"composition": "T2V", "t2v": {"steps": 20, "strength": 0.1, "context": 8}})
+    difference = np.abs(in_segments(recipe, "a", video, 48, []) - whole(recipe, "a", video)).max((1, 2, 3))
+    assert difference[:24].max() < 1e-6
+    assert difference[40:56].max() > 1e-3
 
 
 def test_clips_of_one_call_may_have_their_own_strengths(videos: dict[str, np.ndarray]):
