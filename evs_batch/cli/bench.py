@@ -85,6 +85,20 @@ def styles(
         figure.draw(rows, styled, picture)
 
 
+@app.command()
+def seams(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = typer.Option(4, min=1, help="How many clips."),
+    validation: bool = VALIDATION,
+    json_file: Path | None = JSON,
+) -> None:
+    """Long clips in segments: how much frames differ across their borders, against the inside and the whole clip."""
+    from evs_batch.bench import seams as measured
+
+    _show("seams", measured.measure(recipe, overrides, _seeds(clips, validation)), json_file)
+
+
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
@@ -21,15 +20,11 @@ from evs_batch.models.hardware import in_chunks
 _SELF_ATTENTION = re.compile(r".*\.attn1")
 
 
-def first_frame_twin(unet: UNet2DConditionModel, group: int) -> UNet2DConditionModel:
-    """The same weights in modules of their own, where every `group` rows are one clip's, its first frame in front."""
-    with init_empty_weights():
-        twin: Any = UNet2DConditionModel.from_config(unet.config)
-    twin.load_state_dict(unet.state_dict(), assign=True)
-    for name, module in twin.named_modules():
+def look_at_first_frames(unet: UNet2DConditionModel, group: int) -> None:
+    """Let self-attention take every `group` rows for one clip's, its first frame in front."""
+    for name, module in unet.named_modules():
         if _SELF_ATTENTION.fullmatch(name):
-            module.set_processor(_FirstFrame(group))
-    return twin.eval().requires_grad_(False)
+            module.set_processor(_FirstFrame(group))  # pyright: ignore[reportCallIssue]
 
 
 def behind_first_frames(call: Callable[..., Tensor], size: int, lengths: list[int], *tensors: Tensor) -> Tensor:

@@ -1,35 +1,84 @@
-"""Where and in which precision a worker computes."""
+"""Where and in which precision a worker computes, and what of it is on the device at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from accelerate import cpu_offload
+from accelerate.hooks import ModelHook, add_hook_to_module
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device and a floating-point type; latents and schedulers stay in fp32."""
+    """A device and a floating-point type; latents and schedulers stay in fp32.
+
+    With `offload`, weights rest in the CPU's memory and come to the device when they are used: a network at a time
+    (`models`) or a layer at a time (`layers`).
+    """
 
     device: torch.device
     dtype: torch.dtype
+    offload: str = "none"
+
+    def hold(self, model: Any) -> Any:
+        """Put a model where its weights rest."""
+        rest = self.device if self.offload == "none" else torch.device("cpu")
+        model = model.to(rest, self.dtype).eval().requires_grad_(False)
+        return model.to(memory_format=torch.channels_last)
 
     def place(self, model: Any) -> Any:
-        """Make a model ready for inference here."""
-        model = model.to(self.device, self.dtype).eval().requires_grad_(False)
-        return model.to(memory_format=torch.channels_last)
+        """Make a model ready for inference here; with `offload`, once, and not one whose weights others will take."""
+        model = self.hold(model)
+        if self.offload == "layers":
+            cpu_offload(model, self.device)
+        elif self.offload == "models":
+            add_hook_to_module(model, OneAtATime(self.device))
+        return model
 
     def __call__(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype)
 
 
-def pick_hardware(precision: str, threads: int) -> Hardware:
+class OneAtATime(ModelHook):
+    """Brings a network to the device when it is called, in the place of the one that was called before.
+
+    The CPU keeps all weights, shared ones once, and nothing is copied back to it.
+    """
+
+    on_device: ClassVar["OneAtATime | None"] = None
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._at_rest = device, list[tuple[Tensor, Tensor]]()
+
+    def init_hook(self, module: nn.Module) -> nn.Module:
+        self._at_rest = [(tensor, tensor.data) for tensor in (*module.parameters(), *module.buffers())]
+        return module
+
+    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        if OneAtATime.on_device is not self:
+            if OneAtATime.on_device is not None:
+                OneAtATime.on_device.leave()
+            for tensor, at_rest in self._at_rest:
+                tensor.data = at_rest.to(self._device, copy=True)
+            OneAtATime.on_device = self
+        return args, kwargs
+
+    def leave(self) -> None:
+        """Free what the network takes on the device."""
+        for tensor, at_rest in self._at_rest:
+            tensor.data = at_rest
+        OneAtATime.on_device = None
+
+
+def pick_hardware(precision: str, threads: int, offload: str = "none") -> Hardware:
     """The first GPU that this process may use, else `threads` CPU threads; fp32 where bf16 would be slower."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Hardware(device, torch.bfloat16 if precision == "bf16" and multiplies_bf16(device) else torch.float32)
+    dtype = torch.bfloat16 if precision == "bf16" and multiplies_bf16(device) else torch.float32
+    return Hardware(device, dtype, offload)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

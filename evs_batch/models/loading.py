@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
+from accelerate import init_empty_weights
 from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
@@ -83,15 +84,23 @@ def load_unet(source: T2ISource, loras: Sequence[Lora] = (), pickles: Pickles = 
 def shared_unet(
     source: T2ISource, loras: Sequence[Lora], hardware: Hardware, pickles: Pickles = ()
 ) -> UNet2DConditionModel:
-    """The U-Net on its device, once in this process: a T2I and a T2V on the same base hold one set of weights."""
+    """The U-Net where it rests, once in this process: a T2I and a T2V on the same base hold one set of weights."""
     key = (source.weights, source.loras, tuple(loras), hardware)
     unet = _held.get(key)
     if unet is None:
-        unet = _held[key] = hardware.place(load_unet(source, loras, pickles))
+        unet = _held[key] = hardware.hold(load_unet(source, loras, pickles))
     return unet
 
 
 _held: WeakValueDictionary[Any, UNet2DConditionModel] = WeakValueDictionary()
+
+
+def twin(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same weights in modules of their own."""
+    with init_empty_weights():
+        made: Any = UNet2DConditionModel.from_config(unet.config)
+    made.load_state_dict(unet.state_dict(), assign=True)
+    return made.eval().requires_grad_(False)
 
 
 def load_motion_unet(source: T2VSource, spatial: UNet2DConditionModel, pickles: Pickles = ()) -> UNetMotionModel:

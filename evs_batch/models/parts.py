@@ -16,8 +16,9 @@ from torch import Tensor
 
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import Plan, windowed
-from evs_batch.models.attention import behind_first_frames, first_frame_twin
+from evs_batch.models.attention import behind_first_frames, look_at_first_frames
 from evs_batch.models.hardware import Hardware, in_chunks
+from evs_batch.models.loading import twin
 from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import ModelError
 
@@ -96,7 +97,10 @@ class T2I:
         call: Call = call_unet,
     ) -> None:
         self._spatial = unet  # whose weights a T2V may share
-        self._unet = first_frame_twin(unet, frames_per_forward) if first_frame else hardware.place(unet)
+        own = twin(unet) if first_frame or hardware.offload != "none" else unet
+        if first_frame:
+            look_at_first_frames(own, frames_per_forward)
+        self._unet = hardware.place(own)
         self._hardware, self._frames, self._first_frame, self._call = hardware, frames_per_forward, first_frame, call
         self.multiple = side_multiple(unet)
 

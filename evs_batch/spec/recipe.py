@@ -168,7 +168,7 @@ def _with_strength(recipe: Recipe, strength: float) -> Recipe:
     return parse_recipe({**tree, "t2i": {**tree["t2i"], "strength": strength}})
 
 
-_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "pickles", "stall_s"}
+_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles", "stall_s"}
 
 
 def _shown(switch_at: Any) -> Any:

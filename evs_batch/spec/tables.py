@@ -140,6 +140,9 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     precision: Literal["bf16", "fp32"] = key(
         "bf16", "of the networks; bf16 becomes fp32 on processors that would be slower in bf16"
     )
+    offload: Literal["none", "models", "layers"] = key(
+        "none", "what rests in the CPU's memory until it is used, for small GPUs: nothing, networks, or single layers"
+    )
     batch_frames: int = key(64, "frames of one call, of several clips", ge=1)
     frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)
     segment_frames: int = key(64, "frames of a segment: longer clips are cut, so that any length fits in memory", ge=1)

@@ -23,7 +23,8 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     """Load VAE, text encoder and T2I onto this process's device."""
     source = zoo.t2i_source(recipe.t2i.model)
     zoo.scheduler(source, recipe.t2i.steps)
-    hardware, pickles = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles
+    runtime, pickles = recipe.runtime, recipe.runtime.pickles
+    hardware = pick_hardware(runtime.precision, threads, runtime.offload)
     vae = Vae(loading.load_vae(source, pickles), hardware)
     family = FAMILIES[source.family]
     text = family.load_text(source, hardware, pickles)

@@ -29,7 +29,8 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
     source = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
     zoo.check_pair(zoo.t2i_source(recipe.t2i.model), source, recipe.t2v.bridge)
     zoo.scheduler(source, recipe.t2v.steps)
-    hardware, pickles, sfi = pick_hardware(recipe.runtime.precision, threads), recipe.runtime.pickles, recipe.sfi
+    runtime, pickles, sfi = recipe.runtime, recipe.runtime.pickles, recipe.sfi
+    hardware = pick_hardware(runtime.precision, threads, runtime.offload)
     spatial = loading.shared_unet(source.spatial, (), hardware, pickles)
     unet = loading.load_motion_unet(source, spatial, pickles)
     injection = Injection(unet, sfi.layers, sfi.gamma, sfi.convolution) if sfi.enabled else None

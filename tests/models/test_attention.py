@@ -46,7 +46,7 @@ def test_a_clip_does_not_see_its_batch_mates():
 
 
 def test_the_weights_are_not_copied_and_other_users_keep_their_attention():
-    unet = checkpoints.unet().eval()
+    unet = CPU.hold(checkpoints.unet())
     before = unet(Z[:2], T, TEXT).sample
     t2i = T2I(unet, CPU, frames_per_forward=4, first_frame=True)
     assert t2i._unet.conv_in.weight.data_ptr() == unet.conv_in.weight.data_ptr()

@@ -1,9 +1,14 @@
-"""Precision that the processor is fast in."""
+"""Precision that the processor is fast in, and weights that come to the device when they are used."""
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import evs_batch
 from evs_batch.models import hardware
+from evs_batch.spec.work import Clip
+from evs_batch.stages.inline import enhance, load_enhancer
 
 
 @pytest.mark.parametrize(
@@ -23,3 +28,55 @@ def test_bf16_only_where_it_is_fast(monkeypatch, asked, has_bf16, used):
 def test_bf16_is_asked_of_this_processor():
     assert hardware.multiplies_bf16(torch.device("cpu")) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert hardware.multiplies_bf16(torch.device("cuda"))
+
+
+def test_offloaded_networks_take_turns_on_the_device():
+    """On the CPU, where being on the device means to be a copy."""
+    here = hardware.Hardware(torch.device("cpu"), torch.float32, "models")
+    first, second = (here.place(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))) for _ in range(2))
+    at_rest = {network: [tensor.data_ptr() for tensor in tensors(network)] for network in (first, second)}
+
+    def on_device() -> list[bool]:
+        return [[tensor.data_ptr() for tensor in tensors(network)] != at_rest[network] for network in (first, second)]
+
+    assert on_device() == [False, False]
+    first(torch.ones(2, 4))
+    assert on_device() == [True, False]
+    second(torch.ones(2, 4))
+    second(torch.ones(2, 4))
+    assert on_device() == [False, True], "nothing was copied back"
+
+
+def tensors(network: nn.Module) -> list[torch.Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+def test_offloaded_layers_hold_no_weights_between_calls():
+    network = hardware.Hardware(torch.device("cpu"), torch.float32, "layers").place(nn.Sequential(nn.Linear(4, 4)))
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+    assert network(torch.ones(1, 4)).device.type == "cpu"
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("offload", ["models", "layers"])
+@pytest.mark.parametrize("changes", [["t2i.attention='first_frame'"], ["t2v.entry='ddim'", "sfi.enabled=true"]])
+def test_offloading_changes_no_pixel(offload: str, changes: list[str]):
+    frames = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    plain = evs_batch.load_recipe("demo", changes)
+    offloaded = evs_batch.load_recipe("demo", [*changes, f"runtime.offload={offload}"])
+    assert plain.fingerprint == offloaded.fingerprint
+    assert np.array_equal(enhance(frames, "a red star", offloaded), enhance(frames, "a red star", plain))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("offload", ["models", "layers"])
+def test_offloading_takes_less_memory_of_the_gpu(offload: str):
+    frames, peaks = np.zeros((2, 32, 32, 3), np.uint8), []
+    for setting in ("none", offload):
+        enhancer = load_enhancer(evs_batch.load_recipe("demo", [f"runtime.offload={setting}"]))
+        torch.cuda.reset_peak_memory_stats()
+        enhancer([frames], [Clip(id="a", uri="", prompt="a red star", seed=1)])
+        peaks.append(torch.cuda.max_memory_allocated())
+        del enhancer
+    assert peaks[1] < peaks[0]
