@@ -10,7 +10,7 @@ Importing this package imports neither torch nor ray.
 from typing import TYPE_CHECKING, Any
 
 from evs_batch.spec.errors import EvsError
-from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.version import VERSION
 
 __version__ = VERSION
@@ -18,8 +18,9 @@ __version__ = VERSION
 if TYPE_CHECKING:
     from evs_batch.driver import run
     from evs_batch.stages.inline import enhance
+    from evs_batch.store.recipes import load_recipe
 
-_LAZY = {"run": "evs_batch.driver.job", "enhance": "evs_batch.stages.inline"}
+_LAZY = {"run": "evs_batch.driver.job", "enhance": "evs_batch.stages.inline", "load_recipe": "evs_batch.store.recipes"}
 
 __all__ = ["EvsError", "Recipe", "__version__", "enhance", "load_recipe", "run"]
 

@@ -31,7 +31,7 @@ def run(
     """Enhance every video of a manifest; the same command again resumes."""
     from evs_batch import display, driver
     from evs_batch.spec import toml
-    from evs_batch.spec.recipe import load_recipe
+    from evs_batch.store.recipes import load_recipe
 
     loaded = load_recipe(recipe or _recipe_of(manifest), overrides)
     if recipe is None:

@@ -19,8 +19,8 @@ def create(
 ) -> None:
     """Write a Parquet manifest with absolute paths; for a config of the release, print the recipe that it means."""
     from evs_batch.spec import release, toml
-    from evs_batch.spec.recipe import load_recipe
     from evs_batch.store import reading
+    from evs_batch.store.recipes import load_recipe
 
     rows = reading.write_parquet(reading.open_manifest(source, seed=0), output)
     typer.echo(f"{rows} rows in {output}", err=True)

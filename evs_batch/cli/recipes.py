@@ -5,7 +5,8 @@ import json
 import typer
 
 from evs_batch.spec import toml
-from evs_batch.spec.recipe import Recipe, load_recipe, recipe_names
+from evs_batch.spec.recipe import Recipe, recipe_names
+from evs_batch.store.recipes import load_recipe
 
 app = typer.Typer(invoke_without_command=True, help="The ready recipes; `recipes show R` prints one, resolved.")
 

@@ -15,10 +15,11 @@ from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.state import Policy
 from evs_batch.spec.errors import EvsError, ManifestError, OutputError, RecipeError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
-from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Clip, path
 from evs_batch.store import ledger, reading, storage
+from evs_batch.store.recipes import load_recipe
 
 CLIPS_AHEAD_PER_WORKER = 4
 STATS_EVERY_S = 2.0

@@ -146,13 +146,16 @@ T2I_MODELS: Mapping[str, T2ISource] = {
 
 def _lightning(base: str, steps: int, name: str) -> T2VSource:
     file = f"animatediff_lightning_{steps}step_diffusers.safetensors"
-    motion = Hub(repo="ByteDance/AnimateDiff-Lightning", file=file, licence=_RAIL, gigabytes=0.9)
+    motion = Hub(
+        repo="ByteDance/AnimateDiff-Lightning", revision="027c893eec01df7330f5d4b733bc9485ee02e8b2",
+        file=file, licence=_RAIL, gigabytes=0.9,
+    )  # fmt: skip
     return T2VSource(name=name, base=T2I_MODELS[base], motion=motion, schedule=LIGHTNING)
 
 
-def _animatediff(version: int, name: str) -> T2VSource:
+def _animatediff(version: int, name: str, revision: str = "main") -> T2VSource:
     repo = f"guoyww/animatediff-motion-adapter-v1-5-{version}"
-    motion = Hub(repo=repo, files=_MOTION_FILES, gigabytes=1.8)
+    motion = Hub(repo=repo, revision=revision, files=_MOTION_FILES, gigabytes=1.8)
     return T2VSource(name=name, base=T2I_MODELS["SD"], motion=motion)
 
 
@@ -176,9 +179,14 @@ T2V_MODELS: Mapping[str, T2VSource] = {
     "animatediff-sdxl": T2VSource(
         name="animatediff-sdxl",
         base=T2I_MODELS["SDXL"],
-        motion=Hub(repo="guoyww/animatediff-motion-adapter-sdxl-beta", files=_MOTION_FILES, gigabytes=0.9),
+        motion=Hub(
+            repo="guoyww/animatediff-motion-adapter-sdxl-beta",
+            revision="26c864717b4d4b002bb48ae6c9d6bb431548c6cb",
+            files=_MOTION_FILES,
+            gigabytes=0.9,
+        ),
     ),
-    "animatediff-v2": _animatediff(2, "animatediff-v2"),
+    "animatediff-v2": _animatediff(2, "animatediff-v2", "6167b88ffe39b4441fdf2113e77b99a6f56b7906"),
     "animatediff-v3": _animatediff(3, "animatediff-v3"),
 }
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -186,19 +186,26 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in PIPELINES.glob("*.toml"))
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def _read_file(path: str) -> bytes | None:
+    return Path(path).read_bytes() if os.path.isfile(path) else None
+
+
+def load_recipe(
+    name: str | Path, overrides: Sequence[str] = (), read: Callable[[str], bytes | None] = _read_file
+) -> Recipe:
     """Read a ready recipe by name, or by path a TOML file or a JSON config of the EVS release.
 
-    `overrides` are `key.key=value` strings.
+    `overrides` are `key.key=value` strings. `read` gives what a file holds, None if there is none.
 
     Raises RecipeError for an unknown recipe, key or value.
     """
-    path = PIPELINES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
-    if not os.path.isfile(path):
+    path = str(PIPELINES / f"{name}.toml" if str(name) in recipe_names() else name)
+    data = read(path)
+    if data is None:
         raise RecipeError(
             f"recipe '{name}'", "neither a ready recipe nor a TOML file", nearest(str(name), recipe_names())
         )
-    tree = release.read_recipe(path.read_bytes()) if release.is_release(path) else _read_toml(path)
+    tree = release.read_recipe(data) if release.is_release(path) else _parse_toml(path, data)
     for override in overrides:
         _override(tree, override)
     return parse_recipe(tree)
@@ -212,11 +219,11 @@ def parse_recipe(tree: Mapping[str, Any]) -> Recipe:
         raise _explain(error) from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _parse_toml(path: str, data: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), f"not valid TOML ({error})", "mend the line that it names") from error
+        raise RecipeError(path, f"not valid TOML ({error})", "mend the line that it names") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from evs_batch.media.cuts import find_cuts
 from evs_batch.media.encode import constant_rate
-from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Artifact, Clip, Role, model_stages
 from evs_batch.stages.item import Item, StageRunner, assemble
 from evs_batch.stages.worker import load_runner
+from evs_batch.store.recipes import load_recipe
 
 RANK, RGB = 4, 3
 

@@ -108,5 +108,5 @@ def read_bytes(uri: str) -> bytes | None:
     fs, path = filesystem(uri)
     try:
         return fs.cat_file(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
