@@ -67,6 +67,7 @@ class Job:
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
+        self._long_failed: list[str] = []
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
         self.progress.manifest_rows, self.progress.manifest_folder = source.rows, source.folder
@@ -87,6 +88,8 @@ class Job:
                 del self._rows[clip.id]
         finally:
             self._ledger.flush(force=True)
+            for clip in self._long_failed:  # a segment may have been under way when its clip failed
+                storage.remove_folder(self._parts_uri(clip))
             self._record(loop)
             cluster.disconnect()
         self._watch(self.progress)
@@ -170,6 +173,7 @@ class Job:
             row = {**end.row, "status": "success", "attempts": end.attempts}
         if end.segments > 1:
             storage.remove_folder(self._parts_uri(end.clip.id))
+            self._long_failed += [end.clip.id] * bool(end.failure)
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
         self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
 

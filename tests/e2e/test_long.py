@@ -1,0 +1,100 @@
+"""Videos that are longer than memory, on a real Ray."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from evs_batch.evaluate import psnr
+from evs_batch.media.encode import constant_rate, encode
+from evs_batch.spec.recipe import Output, load_recipe
+from evs_batch.stages.inline import enhance
+from tests.conftest import stripes
+from tests.e2e.conftest import output_rows
+from tests.e2e.test_demo import frames_of
+from tests.media.test_media import audio_packets, ffmpeg
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+PROMPT = "a red star on a blue background"
+
+
+def two_shots(frames: int, cut: int) -> np.ndarray:
+    """Soft stripes, and other ones in other colours from the cut on."""
+    video = stripes(frames, 64, 64)
+    video[cut:] = 255 - video[cut:, ::-1, ::-1]
+    return video
+
+
+def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Callable, make_manifest):
+    frames = two_shots(100, 41)
+    encode(tmp_path / "long.mp4", frames, constant_rate(100, 64, 64, Fraction(24)), Output(quality=4))
+    manifest = make_manifest([{"id": "long", "uri": "long.mp4", "prompt": PROMPT}])
+    settings = ["t2v.switch_at=[2]", "output.quality=4"]
+    overrides = [f"--set={setting}" for setting in (*settings, "runtime.segment_frames=20", "runtime.memory_gb=0.01")]
+    output = tmp_path / "out"
+    evs_batch("run", manifest, "--recipe", "demo", "--output", output, *overrides)
+
+    row = output_rows(output)[0]
+    assert (row["status"], row["num_frames"]) == ("success", 100)
+    source, result = frames_of(tmp_path / "long.mp4"), frames_of(Path(row["output_uri"]))
+    whole = load_recipe("demo", [*settings, "runtime.segment_frames=1000"])
+    expected = enhance(source, PROMPT, whole, clip_id="long")
+    assert psnr(result, expected) > 38, "but for the encoder"
+    assert psnr(result, source) < 34, "the models have done something"
+    assert not list((output / "_run" / "parts").iterdir())
+
+    calls = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
+    assert {segment for call in calls for segment in call["segments"]} == set(range(5))
+    assert any(
+        {a["stage"][:3], b["stage"][:3]} == {"t2i", "t2v"} and a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"]
+        for a, b in combinations(calls, 2)
+    ), "both models work on one clip at once"
+
+
+def test_thousands_of_frames_keep_their_timestamps_and_sound(tmp_path: Path, evs_batch, make_manifest):
+    path = tmp_path / "film.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=30000/1001:duration=80",
+        "-f", "lavfi", "-i", "sine=frequency=440:duration=80", "-pix_fmt", "yuv420p", "-g", "250",
+        "-c:a", "aac", str(path),
+    )  # fmt: skip
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    middle = len(broken) // 2
+    broken[middle : middle + 20_000] = bytes(20_000)
+    (tmp_path / "broken.mp4").write_bytes(broken)
+    rows = [{"id": name, "uri": f"{name}.mp4", "prompt": "x"} for name in ("film", "broken")]
+    output = tmp_path / "out"
+    evs_batch(
+        "run",
+        make_manifest(rows),
+        "--recipe",
+        "identity",
+        "--set",
+        "runtime.memory_gb=0.02",
+        "--output",
+        output,
+        code=3,
+    )
+    found = {row["id"]: row for row in output_rows(output)}
+    assert (found["broken"]["error_type"], found["broken"]["error_stage"]) == ("MediaError", "decode")
+    assert "cannot be decoded" in found["broken"]["error_message"]
+    assert found["film"]["num_frames"] == len(frames_of(path)) > 2300
+    assert not list((output / "_run" / "parts").iterdir()), "nothing is left of either"
+
+    made = Path(found["film"]["output_uri"])
+    assert audio_packets(made) == audio_packets(path)
+    stamps = []
+    for file in (path, made):
+        with av.open(str(file)) as container:
+            stamps.append(sorted(p.pts * p.time_base for p in container.demux(video=0) if p.size))
+    assert stamps[0] == stamps[1]
+    difference = np.abs(frames_of(made).astype(int) - frames_of(path))
+    assert difference.mean() < 4
+    assert difference.mean((1, 2, 3)).max() < 8, "no frame is at another's place"

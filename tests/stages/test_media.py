@@ -1,0 +1,96 @@
+"""The media worker on long clips, segment by segment."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evs_batch.media.decode import decode
+from evs_batch.media.probe import VideoFacts, probe
+from evs_batch.spec.errors import MediaError
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.segments import Segments, cut
+from evs_batch.spec.work import DECODE, ENCODE, JOIN, Clip
+from evs_batch.stages import media
+from evs_batch.stages.item import Item
+from tests.media.test_media import ffmpeg
+
+FRAMES = 40
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """40 frames that change their colours at the 20th, where a segment begins."""
+    path = tmp_path / "film.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=0.8",
+        "-f", "lavfi", "-i", "color=c=0x204060:size=96x64:rate=25:duration=0.8",
+        "-filter_complex", "[0][1]concat", "-pix_fmt", "yuv420p", str(path),
+    )  # fmt: skip
+    return path
+
+
+def facts_of(path: Path) -> VideoFacts:
+    with path.open("rb") as file:
+        return probe(file)
+
+
+def item(path: Path, segments: Segments, number: int, name: str = "a") -> Item:
+    clip = Clip(id=name, uri=str(path), prompt="x", seed=1)
+    folder = path.parent
+    return Item(
+        clip=clip, facts=facts_of(path), output=str(folder / f"out/{name}.mp4"), segments=segments, number=number,
+        parts=str(folder / "parts" / name),
+    )  # fmt: skip
+
+
+def run(runner: media.MediaRunner, stage: Any, item: Item, **arrays: np.ndarray) -> Any:
+    return runner.run(stage, [item], [arrays])[0]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_segments_are_decoded_with_their_cuts(film: Path, order: list[int]):
+    runner, segments = media.MediaRunner(Recipe()), cut(FRAMES, 10)
+    with film.open("rb") as file:
+        whole = decode(file, facts_of(film))
+    for number in order:
+        made = run(runner, DECODE, item(film, segments, number)).arrays
+        span = segments.span(number)
+        assert np.array_equal(made["frames"], whole[span.start : span.stop])
+        assert np.flatnonzero(made["cuts"]).tolist() == ([0] if number == 2 else [])
+
+
+def test_only_so_many_files_stay_open(film: Path):
+    runner, segments = media.MediaRunner(Recipe()), cut(FRAMES, 10)
+    for number in range(media.OPEN_VIDEOS + 3):
+        run(runner, DECODE, item(film, segments, 0, f"clip{number}"))
+    held = list(runner._open)
+    assert held == [f"clip{number}" for number in range(3, media.OPEN_VIDEOS + 3)]
+    for name in held:
+        for number in range(1, 4):
+            run(runner, DECODE, item(film, segments, number, name))
+    assert not runner._open, "files that are read to the end are closed"
+
+
+def test_a_file_that_cannot_be_decoded_is_not_kept_open(film: Path):
+    runner, segments = media.MediaRunner(Recipe()), cut(50, 25)
+    long = item(film, segments, 0)
+    facts = replace(long.known, pts=tuple(range(50)), durations=(1,) * 50)
+    run(runner, DECODE, replace(long, facts=facts))
+    with pytest.raises(MediaError, match="frame 40 of 50"):
+        run(runner, DECODE, replace(long, facts=facts, number=1))
+    assert not runner._open
+
+
+def test_segments_become_parts_and_parts_one_video(film: Path):
+    runner, segments = media.MediaRunner(Recipe()), cut(FRAMES, 15)
+    for number in range(segments.count):
+        segment = item(film, segments, number)
+        frames = run(runner, DECODE, segment).arrays["frames"]
+        assert run(runner, ENCODE, segment, frames=frames).row is None
+    assert not (film.parent / "out").exists(), "nothing is published before it is whole"
+    row = run(runner, JOIN, item(film, segments, 0)).row
+    assert (row["num_frames"], row["height"], row["width"]) == (FRAMES, 64, 96)
+    assert facts_of(Path(row["output_uri"])).pts == facts_of(film).pts
