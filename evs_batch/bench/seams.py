@@ -14,7 +14,7 @@ from evs_batch.spec.segments import cut
 from evs_batch.stages.inline import load_enhancer
 
 FRAMES, SEGMENT_FRAMES = 96, 16
-CONTEXTS = (0, 8, 16, 32, 64)
+CONTEXTS = (0, 8, 16, 32)
 VARIANTS = {
     "as it is": [],
     "T2V alone": ['composition="T2V"'],
