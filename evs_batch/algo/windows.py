@@ -73,7 +73,7 @@ def plan_windows(
 
     Only windows that `own` depends on in the end. `cuts` are first frames of shots; `shifts` has a number for each
     evaluation. A window that needs frames beyond `seen` is moved within: where `seen` reaches `width` - 1 frames for
-    every evaluation beyond `own`, there is none, and the segment does not differ from the same frames of the clip.
+    every evaluation and one more beyond `own`, there is none, and the segment is as in the whole clip.
     """
     shots, plans = _shots(grid, seen, cuts, frames), []
     for shift in reversed(shifts):

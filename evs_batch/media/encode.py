@@ -58,6 +58,7 @@ def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, clock: int)
     A packet is decoded when a frame is shown that is as many earlier as the encoder holds back.
     """
     number = 0
+    duration_at = dict(zip(facts.pts, facts.durations, strict=True))  # parts lose those of the last frames
     early = facts.pts[min(REORDERED_FRAMES, facts.frames - 1)] - facts.pts[0]
     for file in files:
         file.seek(0)
@@ -70,7 +71,8 @@ def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, clock: int)
             for packet in part.demux(stream):
                 if packet.size:
                     begun = number >= REORDERED_FRAMES
-                    packet.pts, packet.duration = int(packet.pts * scale) + offset, int(packet.duration * scale)
+                    packet.pts = int(packet.pts * scale) + offset
+                    packet.duration = duration_at[packet.pts + clock]
                     packet.dts = (facts.pts[number - REORDERED_FRAMES] if begun else facts.pts[number] - early) - clock
                     packet.stream, packet.time_base = video, facts.time_base
                     number += 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import ref
 
 import torch
 from accelerate import cpu_offload
@@ -47,7 +48,7 @@ class OneAtATime(ModelHook):
     The CPU keeps all weights, shared ones once, and nothing is copied back to it.
     """
 
-    on_device: ClassVar["OneAtATime | None"] = None
+    on_device: ClassVar["ref[OneAtATime] | None"] = None
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._at_rest = device, list[tuple[Tensor, Tensor]]()
@@ -57,12 +58,17 @@ class OneAtATime(ModelHook):
         return module
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        if OneAtATime.on_device is not self:
-            if OneAtATime.on_device is not None:
-                OneAtATime.on_device.leave()
-            for tensor, at_rest in self._at_rest:
-                tensor.data = at_rest.to(self._device, copy=True)
-            OneAtATime.on_device = self
+        before = OneAtATime.on_device and OneAtATime.on_device()
+        if before is not self:
+            if before is not None:
+                before.leave()
+            try:
+                for tensor, at_rest in self._at_rest:
+                    tensor.data = at_rest.to(self._device, copy=True)
+            except BaseException:
+                self.leave()  # there was no room: what has come must not stay
+                raise
+            OneAtATime.on_device = ref(self)
         return args, kwargs
 
     def leave(self) -> None:

@@ -147,8 +147,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def t2v_context(self) -> int:
-        """Frames around a segment that a visit to T2V looks at: all that can change the segment, if so many may be."""
-        return min(self.t2v.context, self.t2v_evaluations * (self.t2v.window - 1))
+        """Frames around a segment that a visit to T2V looks at: all that can change the segment, if so many may be.
+
+        One more than its windows show: a shot that begins there ends the windows before it.
+        """
+        return min(self.t2v.context, self.t2v_evaluations * (self.t2v.window - 1) + 1)
 
     def identity(self) -> dict[str, Any]:
         """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""

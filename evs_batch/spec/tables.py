@@ -96,7 +96,7 @@ class T2V(BaseModel, frozen=True, extra="forbid"):
         gt=0, le=100,
     )  # fmt: skip
     context: int = key(
-        32, "frames beyond a segment that T2V may see; `window` - 1 for each evaluation leave no seam at all",
+        32, "frames beyond a segment that T2V may see; 1, and `window` - 1 for each evaluation, leave no seam at all",
         ge=0, le=10_000,
     )  # fmt: skip
 

@@ -72,6 +72,20 @@ def test_a_segment_with_context_is_as_in_the_whole_clip(evaluations: int, cuts: 
     assert torch.equal(run(own, seen), run(range(200), range(200))[own.start : own.stop])
 
 
+@pytest.mark.parametrize("overlap", [4, 8, 15])
+@pytest.mark.parametrize("evaluations", [1, 2])
+def test_wherever_a_cut_is_a_segment_knows_its_windows(overlap: int, evaluations: int):
+    grid = Grid(width=16, overlap=overlap)
+    own, context = range(80, 120), evaluations * 15 + 1
+    seen, whole, shifts = range(80 - context, 120 + context), range(200), [grid.shift(e) for e in range(evaluations)]
+    for cut in range(40, 160):
+        known = [cut] if cut in seen else []
+        last = plan_windows(grid, own, seen, known, 200, shifts)[-1]
+        expected = plan_windows(grid, whole, whole, [cut], 200, shifts)[-1]
+        touching = [w for w in expected if (w.frames_K.max() >= own.start) and (w.frames_K.min() < own.stop)]
+        assert [w.frames_K.tolist() for w in last] == [w.frames_K.tolist() for w in touching], cut
+
+
 def test_only_windows_that_a_segment_depends_on_are_evaluated():
     first, last = plan_windows(GRID, range(64, 128), range(32, 160), (), 1000, [0, 4])
     assert [int(window.frames_K[0]) for window in last] == list(range(52, 128, 8))

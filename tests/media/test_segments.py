@@ -147,6 +147,7 @@ def test_a_variable_frame_rate_survives_the_joints(tmp_path: Path, make_video: C
     found = facts_of(tmp_path / "vfr.mp4")
     assert tuple(stamp * found.time_base * 1000 for stamp in found.pts) == pts
     with av.open(str(tmp_path / "vfr.mp4")) as container:
+        assert container.duration == 3_040_000
         decoded = [packet.dts for packet in container.demux(video=0) if packet.size]
     assert decoded == sorted(set(decoded))
 

@@ -1,5 +1,8 @@
 """Precision that the processor is fast in, and weights that come to the device when they are used."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +48,33 @@ def test_offloaded_networks_take_turns_on_the_device():
     second(torch.ones(2, 4))
     second(torch.ones(2, 4))
     assert on_device() == [False, True], "nothing was copied back"
+
+
+def test_what_does_not_fit_on_the_device_does_not_stay_by_half(monkeypatch: pytest.MonkeyPatch):
+    network = hardware.Hardware(torch.device("cpu"), torch.float32, "models").place(nn.Sequential(nn.Linear(4, 4)))
+    at_rest, copies = [tensor.data_ptr() for tensor in tensors(network)], iter([1])
+    real = torch.Tensor.to
+
+    def one_fits(tensor: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        if kwargs.get("copy") and next(copies, None) is None:
+            raise torch.OutOfMemoryError("there is no room")
+        return real(tensor, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", one_fits)
+        with pytest.raises(torch.OutOfMemoryError):
+            network(torch.ones(2, 4))
+    assert [tensor.data_ptr() for tensor in tensors(network)] == at_rest
+    assert network(torch.ones(2, 4)).shape == (2, 4), "it may come later"
+
+
+def test_a_network_that_nobody_uses_any_more_goes():
+    network = hardware.Hardware(torch.device("cpu"), torch.float32, "models").place(nn.Sequential(nn.Linear(4, 4)))
+    network(torch.ones(2, 4))
+    weight = weakref.ref(network[0].weight)
+    del network
+    gc.collect()
+    assert weight() is None
 
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:
