@@ -171,11 +171,11 @@ class Job:
             row = _failed_row(end.failure.type, end.failure.stage, end.failure.message, end.attempts)
         else:
             row = {**end.row, "status": "success", "attempts": end.attempts}
+        seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
+        self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
         if end.segments > 1:
             storage.remove_folder(self._parts_uri(end.clip.id))
             self._long_failed += [end.clip.id] * bool(end.failure)
-        seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
-        self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}

@@ -104,7 +104,7 @@ def probe(file: BinaryIO) -> VideoFacts:
         return VideoFacts(
             width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=rate,
             matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
-            rotation=rotation, stamped=_complete(stamps),
+            rotation=rotation, stamped=_complete(stamps) and not _out_of_order(stamps, context),
         )  # fmt: skip
 
 
@@ -141,6 +141,12 @@ def _timeline(
 def _complete(stamps: list[tuple[int | None, int]]) -> bool:
     """Whether every packet has a timestamp of its own."""
     return len({pts for pts, _ in stamps if pts is not None}) == len(stamps)
+
+
+def _out_of_order(stamps: list[tuple[int | None, int]], context: Any) -> bool:
+    """Whether frames are decoded out of their order, but stamped in it: such stamps belong to other frames."""
+    pts = [stamp for stamp, _ in stamps if stamp is not None]
+    return bool(context.has_b_frames) and pts == sorted(pts)
 
 
 def _rotation(container: Any, stream: Any) -> int:

@@ -5,13 +5,14 @@ import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader
 from evs_batch.media.encode import encode, join
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
+from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Arrays, Item, Result
@@ -76,13 +77,23 @@ class MediaRunner:
     def _join(self, item: Item, arrays: Arrays) -> Result:
         with tempfile.TemporaryDirectory(prefix="evs-") as folder, storage.open_input(item.clip.uri) as source:
             path = Path(folder) / "result.mp4"
-            parts = (storage.open_input(_part(item, number)) for number in range(item.segments.count))
+            parts = (_open_part(item, number) for number in range(item.segments.count))
             return _published(path, item, *join(path, parts, item.known, source))
 
 
 def _close(reader: Reader) -> None:
     reader.close()
     reader.file.close()
+
+
+def _open_part(item: Item, number: int) -> BinaryIO:
+    """A part of our own: that it cannot be read is not the fault of the source, and may pass."""
+    try:
+        return storage.open_input(_part(item, number))
+    except MediaError as error:
+        raise EncodeError(
+            _part(item, number), f"is a part of the result and cannot be read ({error})", "try again"
+        ) from error
 
 
 def _part(item: Item, number: int) -> str:

@@ -1,6 +1,7 @@
 """Files on any fsspec URI: open for reading, publish whole."""
 
 import contextlib
+import logging
 import os
 import shutil
 import uuid
@@ -12,6 +13,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from evs_batch.spec.errors import MediaError
+
+log = logging.getLogger(__name__)
 
 
 def filesystem(uri: str) -> tuple[Any, str]:
@@ -72,10 +75,13 @@ def publish(local: Path, uri: str) -> None:
 
 
 def remove_folder(uri: str) -> None:
-    """Remove a folder with its files, if it is there."""
-    fs, path = filesystem(uri)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    """Remove a folder with its files, if it is there and as far as it goes; what stays is named in the log."""
+    try:
+        fs, path = filesystem(uri)
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+    except OSError as error:
+        log.warning("%s cannot be removed (%s)", uri, error)
 
 
 def write_bytes(data: bytes, uri: str) -> None:

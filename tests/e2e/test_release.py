@@ -27,7 +27,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert isinstance(motion, Hub)
     checkpoints.put_in_cache(root / "hub", base.repo, checkpoints.diffusers_folder(root / "made" / "ep"), base.revision)
     checkpoints.diffusers_motion_file(root / "made" / "motion" / motion.file)
-    checkpoints.put_in_cache(root / "hub", motion.repo, root / "made" / "motion")
+    checkpoints.put_in_cache(root / "hub", motion.repo, root / "made" / "motion", motion.revision)
     return root / "hub"
 
 

@@ -58,6 +58,18 @@ def test_runs_of_frames_are_those_of_the_whole_video(film: Path, runs: list[tupl
             assert np.array_equal(before, whole[stop - 2 : stop])
 
 
+def test_frames_whose_stamps_are_in_decoding_order_are_not_sought_by_them(tmp_path: Path):
+    raw, path = tmp_path / "film.h264", tmp_path / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=2.4", *KINDS["mp4"], str(raw))
+    ffmpeg("-r", "25", "-i", str(raw), "-c", "copy", str(path))
+    facts = facts_of(path)
+    assert not facts.stamped
+    with path.open("rb") as file:
+        whole = decode(file, facts)
+    with path.open("rb") as file:
+        assert np.array_equal(Reader(file, facts).read(range(19, 38)), whole[19:38])
+
+
 def test_a_run_that_follows_another_is_decoded_once(film: Path, monkeypatch: pytest.MonkeyPatch):
     facts, seen = facts_of(film), []
     real = decoding._rgb

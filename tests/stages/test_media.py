@@ -9,7 +9,7 @@ import pytest
 
 from evs_batch.media.decode import decode
 from evs_batch.media.probe import VideoFacts, probe
-from evs_batch.spec.errors import MediaError
+from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import DECODE, ENCODE, JOIN, Clip
@@ -82,6 +82,11 @@ def test_a_file_that_cannot_be_decoded_is_not_kept_open(film: Path):
     with pytest.raises(MediaError, match="frame 40 of 50"):
         run(runner, DECODE, replace(long, facts=facts, number=1))
     assert not runner._open
+
+
+def test_a_missing_part_is_no_fault_of_the_source(film: Path):
+    with pytest.raises(EncodeError, match="is a part of the result and cannot be read"):
+        run(media.MediaRunner(Recipe()), JOIN, item(film, cut(FRAMES, 15), 0))
 
 
 def test_segments_become_parts_and_parts_one_video(film: Path):

@@ -47,3 +47,19 @@ def test_an_absent_small_file_is_none(tmp_path: Path):
     assert storage.read_bytes(str(tmp_path / "none")) is None
     storage.write_bytes(b"x", str(tmp_path / "deep" / "file"))
     assert storage.read_bytes(str(tmp_path / "deep" / "file")) == b"x"
+
+
+def test_a_folder_that_cannot_be_removed_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "0.mp4").write_bytes(b"x")
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError("not yours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.local.LocalFileSystem.rm", refuse)
+        storage.remove_folder(str(tmp_path / "parts"))
+    assert "cannot be removed (not yours)" in caplog.text
+    storage.remove_folder(str(tmp_path / "parts"))
+    assert not (tmp_path / "parts").exists()
+    storage.remove_folder(str(tmp_path / "parts"))
