@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -78,8 +79,9 @@ def tell(part: type, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable
         right = part.prompted
 
         def prompted(self: Any, *arguments: Any) -> evs.Model:
-            model = right(self, *arguments)
-            return lambda z, t: model(z, change(t))
+            told = copy(self)
+            told._call = lambda unet, z, t, text: self._call(unet, z, change(t), text)
+            return right(told, *arguments)
 
         patch.setattr(part, "prompted", prompted)
 
