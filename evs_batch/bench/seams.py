@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from evs_batch.bench.domain import Sample, sample
-from evs_batch.spec.recipe import Recipe, load_recipe, parse_recipe
+from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.spec.segments import cut
 from evs_batch.stages.inline import load_enhancer
+from evs_batch.store.recipes import load_recipe
 
 FRAMES, SEGMENT_FRAMES = 96, 16
 CONTEXTS = (0, 8, 16, 32)

@@ -11,8 +11,9 @@ import numpy as np
 from evs_batch.bench.domain import sample
 from evs_batch.bench.quality import interval, picks
 from evs_batch.evaluate import motion_error, psnr
-from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.recipe import Recipe
 from evs_batch.stages.inline import load_enhancer
+from evs_batch.store.recipes import load_recipe
 
 LORA, STYLE = "tiny-watercolor", ", watercolor"
 STYLED = ("composition='T2I'", f"t2i.loras=['{LORA}']", "t2i.strength=0.4")

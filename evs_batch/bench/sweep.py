@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evs_batch.spec.errors import RecipeError
-from evs_batch.spec.recipe import Recipe, load_recipe
+from evs_batch.spec.recipe import Recipe
+from evs_batch.store.recipes import load_recipe
 
 SHOWN = ("imaging", "consistency", "overall")
 

@@ -37,7 +37,7 @@ def compositions(
 ) -> None:
     """T2I, T2V and all ways to compose them, as in the paper's Table 2: quality, evaluations, seconds."""
     from evs_batch.bench import compositions as paper
-    from evs_batch.spec.recipe import load_recipe
+    from evs_batch.store.recipes import load_recipe
 
     rows, resampled = _quality("composition", paper.compositions(load_recipe(recipe, overrides)), clips, validation)
     _show("compositions", rows, json_file)
@@ -75,7 +75,7 @@ def styles(
 ) -> None:
     """T2V on styled clips, by fresh noise or by inversion and injected features, as in the paper's Figure 8."""
     from evs_batch.bench import styles as figure
-    from evs_batch.spec.recipe import load_recipe
+    from evs_batch.store.recipes import load_recipe
 
     painter = load_recipe(recipe, [*overrides, *figure.STYLED])
     rows, styled = figure.measure(figure.recipes(recipe, overrides), painter, _seeds(clips, validation))

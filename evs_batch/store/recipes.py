@@ -19,7 +19,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> recipe.Recip
 def _read(uri: str) -> bytes | None:
     try:
         return storage.read_bytes(uri)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # each storage has errors of its own: no rights, no credentials, no such bucket
         raise RecipeError(
             f"recipe '{uri}'", f"cannot be read ({error})", "check the address and your rights"
         ) from error

@@ -196,6 +196,18 @@ def test_a_long_clip_in_segments_is_the_algorithm(tree: dict, longest: int, cuts
     assert np.allclose(in_segments(recipe, "a", video, longest, cuts), whole(recipe, "a", video, cuts), atol=1e-6)
 
 
+def test_a_shot_that_begins_just_beyond_the_context_counts():
+    """It ends the windows before it, of which the last one touches the segment's last frame."""
+    video = np.random.default_rng(1).integers(0, 255, (160, 6, 4, 3), np.uint8)
+    t2v = {"steps": 20, "strength": 0.05, "overlap": 4, "context": 1000}
+    recipe = parse_recipe({"composition": "T2V", "t2v": t2v})
+    assert recipe.t2v_evaluations == 1
+    for cut_at in range(90, 100):
+        assert np.allclose(
+            in_segments(recipe, "a", video, 80, [cut_at]), whole(recipe, "a", video, [cut_at]), atol=1e-6
+        )
+
+
 def test_with_too_little_context_segments_differ_near_their_ends_only():
     video = np.random.default_rng(1).integers(0, 255, (96, 6, 4, 3), np.uint8)
     recipe = parse_recipe({"composition": "T2V", "t2v": {"steps": 20, "strength": 0.1, "context": 8}})

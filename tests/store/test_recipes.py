@@ -49,3 +49,15 @@ def test_what_is_no_recipe_is_said(name: str, bucket: fsspec.AbstractFileSystem)
 def test_a_storage_that_cannot_be_reached_is_said():
     with pytest.raises(RecipeError, match=r"nothere://a/mine\.toml.*cannot be read"):
         load_recipe("nothere://a/mine.toml")
+
+
+def test_a_storage_with_errors_of_its_own_is_said(monkeypatch: pytest.MonkeyPatch, bucket: fsspec.AbstractFileSystem):
+    class NoCredentialsError(Exception):
+        pass
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NoCredentialsError("no credentials")
+
+    monkeypatch.setattr(type(bucket), "cat_file", refuse)
+    with pytest.raises(RecipeError, match=r"cannot be read \(no credentials\)"):
+        load_recipe("memory://recipes/mine.toml")
