@@ -30,6 +30,11 @@ class Reader:
         self._container: Any = None
         self._open()
 
+    @property
+    def pixels(self) -> int:
+        """Of one picture."""
+        return self._facts.width * self._facts.height
+
     def close(self) -> None:
         """Let the decoder go; the file stays open."""
         self._container.close()
@@ -39,7 +44,7 @@ class Reader:
         wanted = range(max(0, frame - before), frame)
         if frame != self._next or len(self._last) < len(wanted):
             self._last = [*self.read(wanted)]
-        return self._last
+        return [*self._last]
 
     def read(self, frames: range) -> np.ndarray:
         """Frames as displayed: (F, H, W, 3) uint8; raises MediaError for damaged files.
@@ -77,7 +82,6 @@ class Reader:
         """Be ready for a frame: by the container's index if it leads there, else by decoding all before it."""
         self._open()
         if frame and self._facts.stamped and _INDEXED & set(self._container.format.name.split(",")):
-            self._container.seek(self._facts.pts[frame], stream=self._stream)
             if self._advance_to(frame):
                 return
             self._open()
@@ -98,9 +102,10 @@ class Reader:
         self._next, self._last = 0, list[np.ndarray]()
 
     def _advance_to(self, frame: int) -> bool:
-        """Decode from a key frame up to a frame; False if the file's index has led elsewhere."""
+        """Decode from a key frame up to a frame; False if the file's index leads elsewhere."""
         wanted, before = self._facts.pts[frame], self._pictures
         try:
+            self._container.seek(wanted, stream=self._stream)
             for found in before:
                 if found.pts is None or found.pts > wanted:
                     return False

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from evs_batch.media.probe import VideoFacts, open_video, video_stream
+from evs_batch.media.probe import VideoFacts, first_packets, open_video, sound_packets, video_stream
 from evs_batch.spec.errors import EncodeError
 from evs_batch.spec.recipe import Output
 
@@ -28,11 +28,10 @@ def encode(
     path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Output, source: BinaryIO | None = None
 ) -> None:
     """Write (F, H, W, 3) uint8 frames as an mp4 with the source's timestamps, pixel aspect, colour and sound."""
-    with _written(path, source) as (out, sound):
+    with _written(path, facts, source) as (out, begin_s, sound):
         video = _video_stream(out, frames_FHW3.shape, facts, options)
-        begin_s, packets = _sound(sound, out, facts)
         clock = round(begin_s / facts.time_base)
-        _mux(out, _pictures(frames_FHW3, facts, video, clock), packets)
+        _mux(out, _pictures(frames_FHW3, facts, video, clock), _sound(sound, out, begin_s))
 
 
 def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, source: BinaryIO) -> tuple[int, int]:
@@ -41,14 +40,13 @@ def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, source: Binar
     Parts are closed one after the other. Raises EncodeError for parts that do not fit together.
     """
     files = iter(parts)
-    first = next(files)
-    with _written(path, source) as (out, sound):
+    with next(files) as first, _written(path, facts, source) as (out, begin_s, sound):
         with open_video(first) as part:
             video = out.add_stream_from_template(video_stream(part))
             video.time_base = facts.time_base
             size = video.codec_context.height, video.codec_context.width
-        begin_s, packets = _sound(sound, out, facts)
-        _mux(out, _moved(chain([first], files), facts, video, round(begin_s / facts.time_base)), packets)
+        clock = round(begin_s / facts.time_base)
+        _mux(out, _moved(chain([first], files), facts, video, clock), _sound(sound, out, begin_s))
         return size
 
 
@@ -80,19 +78,23 @@ def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, clock: int)
 
 
 @contextlib.contextmanager
-def _written(path: Path, source: BinaryIO | None) -> Iterator[tuple[Any, Any]]:
-    """A new mp4 file and the container that its sound comes from; raises EncodeError for what cannot be written."""
+def _written(path: Path, facts: VideoFacts, source: BinaryIO | None) -> Iterator[tuple[Any, Fraction, Any]]:
+    """A new mp4 file, the second at which all tracks begin, and the container that its sound comes from.
+
+    Raises EncodeError for what cannot be written.
+    """
     try:
+        begin_s = _begin_s(source, facts) if source else Fraction(0)
         with (
             open_video(source) if source else contextlib.nullcontext() as sound,
             av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
         ):
-            yield out, sound
+            yield out, begin_s, sound
     except (av.FFmpegError, ValueError) as error:
         raise EncodeError("the result", f"cannot be written as mp4 ({error})", "see the message") from error
 
 
-def _mux(out: Any, pictures: Iterator[Any], sound: list[Any]) -> None:
+def _mux(out: Any, pictures: Iterator[Any], sound: Iterator[Any]) -> None:
     for packet in heapq.merge(pictures, sound, key=_time_s):
         out.mux(packet)
 
@@ -105,23 +107,29 @@ def _pictures(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int
     yield from video.encode(None)
 
 
-def _sound(source: Any, out: Any, facts: VideoFacts) -> tuple[Fraction, list[Any]]:
-    """Audio packets as they are, for streams of `out`, and the one moment at which all tracks begin, in seconds.
+def _begin_s(source: BinaryIO, facts: VideoFacts) -> Fraction:
+    """A clock that starts late (transport streams) would be shown as a blank beginning; all tracks are moved alike."""
+    with open_video(source) as container:
+        firsts = [packet for packet in first_packets(container).values() if packet]
+    source.seek(0)
+    return max(Fraction(0), min([facts.pts[0] * facts.time_base, *(p.dts * p.time_base for p in firsts)]))
 
-    A clock that starts late (transport streams) would be shown as a blank beginning; all tracks are moved alike.
-    """
+
+def _sound(source: Any, out: Any, begin_s: Fraction) -> Iterator[Any]:
+    """Audio packets as they are, on tracks of `out`, read as they are asked for."""
     if source is None:
-        return Fraction(0), []
+        return iter(())
     tracks = {track.index: out.add_stream_from_template(track) for track in source.streams.audio}
-    demuxed = source.demux([source.streams[index] for index in tracks]) if tracks else []
-    packets = [packet for packet in demuxed if packet.dts is not None]
-    begin_s = max(Fraction(0), min([facts.pts[0] * facts.time_base, *(p.dts * p.time_base for p in packets)]))
-    for packet in packets:
-        shift = round(begin_s / packet.time_base)
-        packet.stream = tracks[packet.stream.index]
-        packet.dts -= shift
-        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-    return begin_s, packets
+    return (_shifted(packet, tracks[packet.stream.index], begin_s) for packet in sound_packets(source))
+
+
+def _shifted(packet: Any, track: Any, begin_s: Fraction) -> Any:
+    """A packet on another track, whose clock starts later."""
+    shift = round(begin_s / packet.time_base)
+    packet.stream = track
+    packet.dts -= shift
+    packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+    return packet
 
 
 def _time_s(packet: Any) -> float:

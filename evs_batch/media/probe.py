@@ -1,9 +1,9 @@
 """What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -93,8 +93,8 @@ def probe(file: BinaryIO) -> VideoFacts:
             raise MediaError(
                 f"{context.width}x{context.height} pixels", f"must be 1 to {MAX_PIXELS}", "scale the video down"
             )
-        _check_audio(container)
         stamps = _stamps(container, stream)
+        _check_audio(container)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         pts, durations = _timeline(stamps, stream.time_base, rate)
         rotation = _rotation(container, stream)
@@ -151,8 +151,8 @@ def _out_of_order(stamps: list[tuple[int | None, int]], context: Any) -> bool:
 
 def _rotation(container: Any, stream: Any) -> int:
     """Degrees of the display matrix, from the first frame; raises MediaError if it is not a right angle."""
-    container.seek(0)
     try:
+        container.seek(0)
         frame = next(container.decode(stream), None)
     except av.FFmpegError:
         return 0  # decoding will say what is wrong
@@ -175,17 +175,36 @@ def _mirrored(frame: Any) -> bool:
 
 def _check_audio(container: Any) -> None:
     """Sound is copied, so it must fit the result; better known now than after all the work."""
-    for stream in container.streams.audio:
-        if stream.codec_context.name not in _mp4_codecs():
+    if container.streams.audio:
+        container.seek(0)
+    for stream, packet in first_packets(container).items():
+        try:
+            with av.open(BytesIO(), "w", format="mp4") as result:
+                copy = result.add_stream_from_template(stream)
+                if packet:
+                    packet.stream = copy
+                    result.mux(packet)
+        except (av.FFmpegError, ValueError) as error:
             raise MediaError(
-                f"audio in {stream.codec_context.name}", "cannot be copied into mp4", "convert the sound to AAC"
-            )
+                f"audio in {stream.codec_context.name}", f"cannot be copied into mp4 ({_reason(error)})",
+                "convert the sound to AAC",
+            ) from error  # fmt: skip
 
 
-@cache
-def _mp4_codecs() -> set[str]:
-    with av.open(BytesIO(), "w", format="mp4") as container:
-        return set(container.supported_codecs)
+def first_packets(container: Any) -> dict[Any, Any]:
+    """The next audio packet of every track, None where there is none."""
+    firsts: dict[Any, Any] = dict.fromkeys(container.streams.audio)
+    for packet in sound_packets(container):
+        firsts[packet.stream] = firsts[packet.stream] or packet
+        if all(firsts.values()):
+            break
+    return firsts
+
+
+def sound_packets(container: Any) -> Iterator[Any]:
+    """All audio packets of a container, in its order."""
+    tracks = [*container.streams.audio]
+    return (packet for packet in (container.demux(tracks) if tracks else ()) if packet.dts is not None)
 
 
 def _matrix(context: Any) -> int:

@@ -3,16 +3,14 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import ray
 
-from evs_batch.media.probe import VideoFacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
-from evs_batch.stages.item import Item, assemble
+from evs_batch.stages.item import Item, Probed, assemble
 from evs_batch.stages.worker import load_runner
 
 
@@ -22,7 +20,7 @@ class CallMeta:
 
     started_s: float
     ended_s: float
-    facts: tuple[VideoFacts | None, ...]
+    probed: tuple[Probed | None, ...]
     rows: tuple[Mapping[str, Any] | None, ...]
 
 
@@ -46,15 +44,20 @@ class Worker:
     def ready(self) -> WorkerMeta:
         return WorkerMeta(pid=os.getpid(), node=ray.get_runtime_context().get_node_id(), load_s=self._load_s)
 
-    def run(self, stage: Stage, items: Sequence[Item], *arrays: np.ndarray) -> Any:
-        """One call: `arrays` are those of `Artifacts.inputs`; given are the artifacts of item 0, of item 1, …"""
+    def run(self, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
+        """One call; gives its meta and the artifacts of item 0, of item 1, …
+
+        `arrays` are those of `Artifacts.inputs`, after the facts of every clip for stages that are told the whole.
+        """
         started_s, parts = time.time(), iter(arrays)
+        if stage.whole:
+            items = [replace(item, facts=next(parts)) for item in items]
         inputs = [assemble(stage, item, parts) for item in items]
         results = self._runner.run(stage, list(items), inputs)
         meta = CallMeta(
             started_s=started_s,
             ended_s=time.time(),
-            facts=tuple(result.facts for result in results),
+            probed=tuple(result.probed for result in results),
             rows=tuple(result.row for result in results),
         )
         given = [result.arrays[name] for result in results for name in stage.gives]

@@ -3,29 +3,26 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
-from evs_batch.media.probe import VideoFacts
 from evs_batch.runtime import actors
-from evs_batch.runtime.artifacts import Artifacts
 from evs_batch.runtime.cluster import Placement
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline
 from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.artifacts import Artifacts
 from evs_batch.scheduling.state import Policy, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Clip, Stage, Unit
-from evs_batch.stages.item import Item
-from evs_batch.stages.worker import frame_bytes
+from evs_batch.stages.item import Item, Probed
 
 TICK_S = 0.1
 log = logging.getLogger("evs_batch")
@@ -63,8 +60,8 @@ class Loop:
         self.worker_metas: dict[str, actors.WorkerMeta] = {}
         self._artifacts = Artifacts(self.policy.path)
         self._clips: dict[str, Clip] = {}
-        self._facts: dict[str, VideoFacts] = {}
-        self._segments: dict[str, Segments] = {}
+        self._probed: dict[str, Probed] = {}
+        self._facts: dict[str, Any] = {}
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, Any] = {}
         self._starting: dict[Any, str] = {}
@@ -124,11 +121,10 @@ class Loop:
                 self._feed(ev.BatchFailed(call.batch, cause.kind, cause.type, cause.message))
             return
         sizes = {}
-        for unit, facts in zip(call.units, meta.facts, strict=True):
-            if facts and unit.clip in self._clips:
-                self._facts[unit.clip], self._segments[unit.clip] = facts, cut(facts.frames, self._longest)
-                self._artifacts.begin(unit.clip, self._segments[unit.clip])
-                sizes[unit.clip] = self._size(unit.clip)
+        for unit, probed in zip(call.units, meta.probed, strict=True):
+            if probed and unit.clip in self._clips:
+                sizes[unit.clip], self._probed[unit.clip] = probed.size, probed
+                self._begin(unit.clip, probed.size.done)
         self._keep(call, given, meta)
         self._feed(ev.BatchDone(call.batch, sizes))
 
@@ -140,7 +136,7 @@ class Loop:
             if batch is None or unit not in batch.units:
                 continue
             self._artifacts.keep(call.stage, unit, given[at * width : (at + 1) * width])
-            frames[unit] = len(self._segments[unit.clip].span(unit.segment))
+            frames[unit] = len(self._probed[unit.clip].size.segments.span(unit.segment))
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
         self.timeline.add(call.stage, call.worker, frames, meta)
@@ -151,14 +147,9 @@ class Loop:
         self._calls = {ref: call for ref, call in self._calls.items() if call[0].worker != worker}
         self._feed(ev.WorkerLost(worker, cause))
 
-    @property
-    def _longest(self) -> int:
-        return self.recipe.runtime.segment_frames
-
-    def _size(self, clip: str) -> ev.Size:
-        facts, segments = self._facts[clip], self._segments[clip]
-        longest = -(-segments.frames // segments.count)
-        return ev.Size(segments, longest * frame_bytes(self.recipe, facts), (facts.height, facts.width))
+    def _begin(self, clip: str, done: Collection[int]) -> None:
+        segments = self._probed[clip].size.segments
+        self._artifacts.begin(clip, segments, segments.ends(self.policy.path, done))
 
     def _feed(self, event: ev.Event) -> None:
         self._events.append(event)
@@ -176,9 +167,9 @@ class Loop:
                 self._starting[self._actors[worker].ready.remote()] = worker
             case ev.WantRows(count=count):
                 self._feed_rows(count)
-            case ev.Forget(clip=clip):
-                if clip in self._segments:
-                    self._artifacts.begin(clip, self._segments[clip])
+            case ev.Forget(clip=clip, done=done):
+                if clip in self._probed:
+                    self._begin(clip, done)
             case ev.Commit():
                 self._commit(command)
             case ev.Finish() | ev.Abort():
@@ -189,23 +180,33 @@ class Loop:
         items = [self._item(call.stage, unit) for unit in call.units]
         count = 1 + len(items) * len(call.stage.gives)
         method = self._actors[call.worker].run.options(num_returns=count)
-        made = method.remote(call.stage, items, *self._artifacts.inputs(call.stage, call.units))
+        facts = [self._facts_of(unit.clip) for unit in call.units] if call.stage.whole else []
+        made = method.remote(call.stage, items, *facts, *self._artifacts.inputs(call.stage, call.units))
         meta, *given = made if count > 1 else [made]
         self._calls[meta] = (call, given)
 
     def _item(self, stage: Stage, unit: Unit) -> Item:
-        """What a worker is told; only media workers get every timestamp of a clip."""
-        facts, segments = self._facts.get(unit.clip), self._segments.get(unit.clip, Segments(1))
-        if facts and stage.role != "media":
-            facts = facts.part(segments.span(unit.segment))
-        return Item(
+        """What a worker is told; the facts of a whole clip come by reference."""
+        item = Item(
             clip=self._clips[unit.clip],
-            facts=facts,
+            facts=None,
             output=self.output_uri(unit.clip),
-            segments=segments,
-            number=unit.segment,
             parts=self.parts_uri(unit.clip),
+            number=unit.segment,
+            budget_bytes=self.policy.budget_bytes,
         )
+        probed = self._probed.get(unit.clip)
+        if probed is None:
+            return item
+        segments = probed.size.segments
+        facts = None if stage.whole else probed.facts.part(segments.span(unit.segment))
+        return replace(item, facts=facts, segments=segments, parts=probed.parts)
+
+    def _facts_of(self, clip: str) -> Any:
+        """A reference to every timestamp of a clip: megabytes if it is long."""
+        if clip not in self._facts:
+            self._facts[clip] = ray.put(self._probed[clip].facts)
+        return self._facts[clip]
 
     def _feed_rows(self, count: int) -> None:
         taken = list(islice(self.clips, count))
@@ -215,7 +216,7 @@ class Loop:
     def _commit(self, command: ev.Commit) -> None:
         self._artifacts.drop(command.clip)
         self._facts.pop(command.clip, None)
-        segments = self._segments.pop(command.clip, Segments(1))
+        probed = self._probed.pop(command.clip, None)
         if command.failure:
             log.warning("%s failed in %s: %s", command.clip, command.failure.stage, command.failure.message)
         self.finished(
@@ -225,6 +226,6 @@ class Loop:
                 attempts=command.attempts,
                 row=self._rows.pop(command.clip, {}),
                 seconds=self.timeline.take(command.clip),
-                segments=segments.count,
+                segments=probed.size.segments.count if probed else 1,
             )
         )

@@ -1,12 +1,11 @@
 """Who works on what: admission by bytes, later stages first, full calls before partial ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evs_batch.scheduling.events import Failure, FailureKind, Submit
-from evs_batch.scheduling.state import Batch, ClipState, Policy, State, WorkerState
-from evs_batch.spec.segments import Segments
-from evs_batch.spec.work import Role, Unit
+from evs_batch.scheduling.events import Failure, FailureKind, Size, Submit
+from evs_batch.scheduling.state import Batch, ClipState, Credit, State, WorkerState
+from evs_batch.spec.work import Role, Stage, Unit
 
 SEGMENTS_AHEAD = 4  # of a long clip, beyond those that wait for each other: they keep both pools busy
 
@@ -25,30 +24,34 @@ def admit(state: State, now_s: float) -> Iterator[tuple[ClipState, Failure]]:
     while state.waiting:
         clip = state.clips[state.waiting[0]]
         assert clip.size, "clips are probed before they wait"
-        behind, least = _held(state.policy, clip.size.segments)
-        room = state.policy.budget_bytes // max(1, clip.size.bytes)
-        if room < least:
+        credits = [credit(state.policy.path, clip.size, ahead) for ahead in range(SEGMENTS_AHEAD, -1, -1)]
+        fitting = [found for found in credits if found.bytes <= state.policy.budget_bytes]
+        if not fitting:
             state.waiting.popleft()
-            yield clip, _too_large(clip, least, state.policy.budget_bytes)
+            yield clip, _too_large(clip, credits[-1], state.policy.budget_bytes)
             continue
-        held = min(clip.count, least + SEGMENTS_AHEAD, room)
-        if state.admitted_bytes + held * clip.size.bytes > state.policy.budget_bytes:
+        if state.admitted_bytes + fitting[0].bytes > state.policy.budget_bytes:
             return
         state.waiting.popleft()
-        clip.credit_bytes, clip.ahead = held * clip.size.bytes, held if held == clip.count else held - behind
-        state.admitted_bytes += clip.credit_bytes
-        state.enqueue(clip.units[0], now_s)
-        state.open_more(clip, now_s)
+        state.admit(clip, fitting[0], now_s)
 
 
-def _held(policy: Policy, segments: Segments) -> tuple[int, int]:
-    """Finished segments that others still look at, and how many must be in memory at least for a clip to go on.
+def credit(path: Sequence[Stage], size: Size, ahead: int = 0) -> Credit:
+    """What a clip needs to go on, with some segments ahead of those that wait for each other.
 
     For its last stage a segment waits for its neighbours, for the one before that for their neighbours, and so on.
     """
-    neighbours = [segments.neighbours(stage) for stage in policy.path]
-    behind = max(neighbours) + any(stage.first for stage in policy.path)
-    return behind, min(segments.count, behind + 1 + sum(neighbours))
+    count, neighbours = size.segments.count, [size.segments.neighbours(stage) for stage in path]
+    behind = max(neighbours) + any(stage.first for stage in path)  # done, but others still look at them
+    held = min(count, behind + 1 + sum(neighbours) + ahead)
+    with_pixels = min(count, max(1, ahead))
+    kept = count > 1 and any(stage.first and "frames" in stage.needs for stage in path)
+    return Credit(
+        bytes=(with_pixels + kept) * size.pixel_bytes + held * size.latent_bytes,
+        with_pixels=with_pixels,
+        held=held,
+        ahead=held if held == count else held - behind,
+    )
 
 
 def submit_all(state: State, now_s: float) -> Iterator[Submit]:
@@ -128,12 +131,14 @@ def _submit(state: State, pick: Pick, name: str, worker: WorkerState) -> Submit:
     return Submit(batch=batch.number, worker=name, stage=stage, units=pick.units, reason=pick.reason)
 
 
-def _too_large(clip: ClipState, least: int, budget_bytes: int) -> Failure:
+def _too_large(clip: ClipState, least: Credit, budget_bytes: int) -> Failure:
     assert clip.size
-    segments, needed_bytes = clip.size.segments, least * clip.size.bytes
-    held = f"{segments.frames} frames" if least == 1 else f"{least} segments of {len(segments.span(0))} frames"
+    segments, way_out = clip.size.segments, "raise runtime.memory_gb or lower runtime.segment_frames"
+    held = f"{segments.frames} frames"
+    if least.held > 1:
+        held = f"{least.held} segments of {len(segments.span(0))} frames that wait for each other"
+        way_out += ", t2v.context or the number of blocks"
     message = (
-        f"{held} need {needed_bytes / 1e9:.2f} GB: must be at most the budget of {budget_bytes / 1e9:.2f} GB; "
-        "raise runtime.memory_gb or lower runtime.segment_frames"
+        f"{held} need {least.bytes / 1e9:.2f} GB: must be at most the budget of {budget_bytes / 1e9:.2f} GB; {way_out}"
     )
     return Failure(kind=FailureKind.TOO_LARGE, stage="admission", type="TooLarge", message=message)

@@ -31,11 +31,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Size:
-    """What a probe tells: segments, bytes that one of them needs at most, and (height, width) in pixels."""
+    """What a probe tells: segments, those that an earlier run has done, and (height, width) in pixels.
+
+    A segment needs `pixel_bytes` while it has frames, before and after the models, and `latent_bytes` all the time.
+    """
 
     segments: Segments
-    bytes: int
+    pixel_bytes: int
+    latent_bytes: int
     shape: tuple[int, int]
+    done: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,10 @@ class Submit:
 
 @dataclass(frozen=True, kw_only=True)
 class Forget:
-    """What a clip has in memory is of no use any more: it starts again from its source."""
+    """What a clip has in memory is of no use any more: it starts again from its source, without what is `done`."""
 
     clip: str
+    done: frozenset[int] = frozenset()
     reason: str
 
 

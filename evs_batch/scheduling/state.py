@@ -43,17 +43,31 @@ class UnitState:
     blocked: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Credit:
+    """Bytes for `held` segments of a clip: `ahead` of them open, `with_pixels` with frames, the others with latents."""
+
+    bytes: int
+    with_pixels: int
+    held: int
+    ahead: int
+
+
 @dataclass
 class ClipState:
-    """A clip and its open segments; `order` is its age. Segments are opened in turn, at most `ahead` at a time."""
+    """A clip and its open segments; `order` is its age.
+
+    Segments are opened in turn, as many as the credit allows; each passes the stages before its end.
+    """
 
     key: str
     order: int
     size: Size | None = None
-    credit_bytes: int = 0
-    ahead: int = 1
+    ends: tuple[int, ...] = ()
+    credit: Credit | None = None
     opened: int = 0
     units: dict[int, UnitState] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
     restarts: int = 0
     attempts: int = 1
     reader: str = ""  # the worker that has its file open
@@ -124,24 +138,49 @@ class State:
         self.units_at[at] += 1
         return unit
 
+    def admit(self, clip: ClipState, credit: Credit, now_s: float) -> None:
+        """Let a probed clip begin."""
+        clip.credit = credit
+        self.admitted_bytes += credit.bytes
+        if clip.ends[0] > ADMISSION:
+            self.enqueue(clip.units[0], now_s)
+        else:
+            self.close(clip.units[0])
+        self.open_more(clip, now_s)
+
     def open_more(self, clip: ClipState, now_s: float) -> None:
-        """Offer the next segments of an admitted clip, as many as its credit allows."""
-        lowest = min(clip.units, default=clip.opened)
-        while clip.opened < min(clip.count, lowest + clip.ahead):
-            self.enqueue(self.open(clip, clip.opened, ADMISSION), now_s)
+        """Offer the next segments of an admitted clip, as many as its credit allows; after the last, the clip."""
+        assert clip.credit, "no segment is opened without a credit"
+        while clip.opened < min(clip.count, min(clip.units, default=clip.opened) + clip.credit.ahead):
+            if clip.ends[clip.opened] > ADMISSION:
+                self.enqueue(self.open(clip, clip.opened, ADMISSION), now_s)
+            else:
+                clip.opened += 1
+        if not clip.units:
+            self.enqueue(self.open(clip, 0, self.policy.join), now_s)
 
     def enqueue(self, unit: UnitState, now_s: float) -> None:
         """Offer a segment for its next call, behind older clips; one that needs others waits until they are there."""
         clip = self.clips[unit.unit.clip]
-        stage, segment = self.policy.path[unit.at], unit.unit.segment
-        if clip.size and clip.count > 1 and unit.at < self.policy.join:
-            unit.blocked = not all(
-                clip.passed(lender, unit.at) for lender in clip.size.segments.lenders(stage, segment)
-            )
+        unit.blocked = not self._may_go(clip, unit)
         if not unit.blocked:
             unit.ready_s = now_s
             shape = clip.size.shape if clip.size else (0, 0)
             insort(self.ready.setdefault((unit.at, shape), []), (clip.order, unit.unit))
+
+    def _may_go(self, clip: ClipState, unit: UnitState) -> bool:
+        """Whether the segments that a stage looks at are there, and there is room for the frames that it makes."""
+        if clip.size is None or clip.credit is None or clip.count == 1 or unit.at == self.policy.join:
+            return True
+        stage, others = self.policy.path[unit.at], [other for other in clip.units.values() if other is not unit]
+        if not all(clip.passed(at, unit.at) for at in clip.size.segments.lenders(stage, unit.unit.segment)):
+            return False
+        makes_pixels = "frames" in stage.gives and "frames" not in stage.needs
+        return not makes_pixels or sum(map(self._has_pixels, others)) < clip.credit.with_pixels
+
+    def _has_pixels(self, unit: UnitState) -> bool:
+        stage = self.policy.path[unit.at]
+        return "frames" in stage.needs or ("frames" in stage.gives and not unit.blocked)
 
     def wake(self, clip: ClipState, now_s: float) -> None:
         """Offer the segments that have waited for others."""
@@ -180,4 +219,4 @@ class State:
         """Drop a clip that has ended and give its credit back."""
         self.withdraw(clip)
         del self.clips[clip.key]
-        self.admitted_bytes -= clip.credit_bytes
+        self.admitted_bytes -= clip.credit.bytes if clip.credit else 0

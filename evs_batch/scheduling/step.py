@@ -78,28 +78,29 @@ def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Comman
         return
     for unit in batch.units:
         clip = state.clips[unit.clip]
-        clip.size = event.sizes.get(unit.clip, clip.size)
+        if size := event.sizes.get(unit.clip):
+            clip.size, clip.done = size, set(size.done)
+            clip.ends = size.segments.ends(state.policy.path, size.done)
         state.move(clip.units[unit.segment], batch.at + 1)
         yield from _arrived(state, clip, clip.units[unit.segment], now_s)
 
 
 def _arrived(state: State, clip: ClipState, unit: UnitState, now_s: float) -> Iterator[Command]:
     """A segment has come to its next stage, or to its end."""
-    join = state.policy.join
-    if unit.at == ADMISSION:
-        state.waiting.append(clip.key)
-    elif unit.at < join:
-        state.enqueue(unit, now_s)
-    elif unit.at > join or clip.count == 1:
+    join, segment = state.policy.join, unit.unit.segment
+    if unit.at > join or (unit.at == join and clip.count == 1):
         state.forget(clip)
         yield Commit(clip=clip.key, failure=None, attempts=clip.attempts, reason="all stages are done")
-        return
+    elif unit.at == ADMISSION:
+        state.waiting.append(clip.key)
+    elif unit.at < clip.ends[segment]:
+        state.enqueue(unit, now_s)
+        state.wake(clip, now_s)
     else:
+        clip.done |= {segment} if unit.at == join else set()
         state.close(unit)
+        state.wake(clip, now_s)
         state.open_more(clip, now_s)
-        if not clip.units:
-            state.enqueue(state.open(clip, 0, at=join), now_s)
-    state.wake(clip, now_s)
 
 
 def _batch_failed(state: State, event: BatchFailed, now_s: float) -> Iterator[Command]:
@@ -165,17 +166,19 @@ def _failed(
             unit.attempts += 1
             state.replay(batch.at, (unit.unit,))
         else:
-            yield _restart(state, clip, min(unit.at, ADMISSION), decision.reason, now_s)
+            yield _restart(state, clip, decision.reason, now_s)
 
 
-def _restart(state: State, clip: ClipState, at: int, reason: str, now_s: float) -> Forget:
-    """Segments depend on each other, so that all of a clip start again."""
+def _restart(state: State, clip: ClipState, reason: str, now_s: float) -> Forget:
+    """Segments depend on each other, so that all of a clip start again but those that are done."""
     state.withdraw(clip)
     clip.restarts, clip.opened = clip.attempts - 1, 0
-    state.enqueue(state.open(clip, 0, at), now_s)
-    if at == ADMISSION:
+    if clip.size and clip.credit:
+        clip.ends = clip.size.segments.ends(state.policy.path, clip.done)
         state.open_more(clip, now_s)
-    return Forget(clip=clip.key, reason=reason)
+    else:
+        state.enqueue(state.open(clip, 0, at=0), now_s)
+    return Forget(clip=clip.key, done=frozenset(clip.done), reason=reason)
 
 
 def _give_up(state: State, clip: ClipState, failure: Failure, reason: str) -> Commit:
@@ -196,7 +199,7 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
     for clip, failure in dispatch.admit(state, now_s):
         yield _give_up(state, clip, failure, "it can never be admitted")
     yield from dispatch.submit_all(state, now_s)
-    unadmitted = sum(not clip.credit_bytes for clip in state.clips.values())
+    unadmitted = sum(not clip.credit for clip in state.clips.values())
     if not state.exhausted and not state.asked and unadmitted < state.policy.lookahead_clips:
         state.asked = True
         yield WantRows(count=state.policy.lookahead_clips, reason=f"{unadmitted} clips are waiting")

@@ -1,5 +1,6 @@
 """How the frames of a clip are cut into segments, and which frames of other segments a stage looks at."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from evs_batch.spec.work import Stage
@@ -31,6 +32,19 @@ class Segments:
     def neighbours(self, stage: Stage) -> int:
         """How many segments on each side a stage looks at, at most."""
         return min(self.count - 1, -(-stage.around // (self.frames // self.count)))
+
+    def ends(self, path: Sequence[Stage], done: Collection[int]) -> tuple[int, ...]:
+        """How many stages of a path each segment must pass: all but the last, which is the clip's.
+
+        Those that are `done` by an earlier run pass only as many as others need of them.
+        """
+        last = len(path) - 1
+        ends = [0 if number in done else last for number in range(self.count)]
+        for at in reversed(range(last)) if done else ():
+            for number in [number for number, end in enumerate(ends) if end > at]:
+                for lender in self.lenders(path[at], number):
+                    ends[lender] = max(ends[lender], at)
+        return tuple(ends)
 
     def _of(self, frame: int) -> int:
         """The segment of a frame."""

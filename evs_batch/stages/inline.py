@@ -11,9 +11,10 @@ import numpy as np
 
 from evs_batch.media.cuts import find_cuts
 from evs_batch.media.encode import constant_rate
+from evs_batch.scheduling.artifacts import Artifacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import Segments, cut
-from evs_batch.spec.work import Artifact, Clip, Role, model_stages
+from evs_batch.spec.work import DECODE, ENCODE, Clip, Role, Unit, model_stages, path
 from evs_batch.stages.item import Item, StageRunner, assemble
 from evs_batch.stages.worker import load_runner
 from evs_batch.store.recipes import load_recipe
@@ -57,37 +58,42 @@ class Enhancer:
 
     def __call__(self, videos: Sequence[np.ndarray], clips: Sequence[Clip]) -> list[np.ndarray]:
         """Enhance several clips of one picture size, (F, H, W, 3) uint8 each, in the same calls."""
-        cut_up = [cut(len(video), self.recipe.runtime.segment_frames) for video in videos]
-        units = [(clip, number) for clip, segments in enumerate(cut_up) for number in range(segments.count)]
-        items = [_item(videos[clip], clips[clip], cut_up[clip], number) for clip, number in units]
         cuts = [find_cuts(video, [], self.recipe.t2v.scene_cut) for video in videos]
-        held: dict[tuple[int, int], dict[Artifact, np.ndarray]] = {
-            (clip, number): {"frames": videos[clip][_span(item)], "cuts": cuts[clip][_span(item)]}
-            for (clip, number), item in zip(units, items, strict=True)
-        }
-        for stage in model_stages(self.recipe):
-            inputs = []
-            for (clip, _), item in zip(units, items, strict=True):
-                seen = item.segments.seen(stage, item.number)
-                parts = [held[clip, lender][name] for lender, _ in seen for name in stage.needs]
-                inputs.append(assemble(stage, item, iter(parts)))
-            results = self.runners[stage.role].run(stage, items, inputs)
-            for unit, result in zip(units, results, strict=True):
-                held[unit].update(result.arrays)
-        return [
-            np.concatenate([held[clip, number]["frames"] for number in range(segments.count)])
-            for clip, segments in enumerate(cut_up)
-        ]
+        return run_stages(self.recipe, self.runners, videos, cuts, clips)
+
+
+def run_stages(
+    recipe: Recipe,
+    runners: Mapping[Role, StageRunner],
+    videos: Sequence[np.ndarray],
+    cuts: Sequence[np.ndarray],
+    clips: Sequence[Clip],
+) -> list[np.ndarray]:
+    """All model stages one after the other, each with the segments of all clips in one call.
+
+    `videos` are (F, H, W, 3), `cuts` (F,) bool: whether a shot begins with a frame.
+    """
+    artifacts, items = Artifacts(path(recipe)), dict[Unit, Item]()
+    for number, (video, cuts_F, clip) in enumerate(zip(videos, cuts, clips, strict=True)):
+        key, segments = str(number), cut(len(video), recipe.runtime.segment_frames)
+        artifacts.begin(key, segments, segments.ends(path(recipe), ()))
+        for segment in range(segments.count):
+            items[Unit(key, segment)] = item = _item(video, clip, segments, segment)
+            own = slice(item.own.start, item.own.stop)
+            artifacts.keep(DECODE, Unit(key, segment), [video[own], cuts_F[own]])
+    for stage in model_stages(recipe):
+        inputs = [assemble(stage, item, iter(artifacts.inputs(stage, [unit]))) for unit, item in items.items()]
+        results = runners[stage.role].run(stage, [*items.values()], inputs)
+        for unit, result in zip(items, results, strict=True):
+            artifacts.keep(stage, unit, [result.arrays[name] for name in stage.gives])
+    made = [artifacts.inputs(ENCODE, [unit for unit in items if unit.clip == str(n)]) for n in range(len(videos))]
+    return [np.concatenate(parts) for parts in made]
 
 
 def _item(video_FHW3: np.ndarray, clip: Clip, segments: Segments, number: int) -> Item:
     _, height, width, _ = video_FHW3.shape
     facts = constant_rate(len(segments.span(number)), height, width, Fraction(24))
     return Item(clip=clip, facts=facts, output="", segments=segments, number=number)
-
-
-def _span(item: Item) -> slice:
-    return slice(item.own.start, item.own.stop)
 
 
 def load_enhancer(recipe: Recipe) -> Enhancer:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evs_batch.media.probe import VideoFacts
+from evs_batch.scheduling.events import Size
 from evs_batch.spec.segments import Segments
 from evs_batch.spec.work import Artifact, Clip, Stage
 
@@ -17,7 +18,8 @@ Arrays = Mapping[Artifact, np.ndarray]
 class Item:
     """One segment of a clip in one call; its facts are known from the probe on.
 
-    `output` is where the clip's result goes, `parts` the folder for the files of its segments.
+    `output` is where the clip's result goes, `parts` the folder for the files of its segments; `budget_bytes` is what a
+    clip may take of memory.
     """
 
     clip: Clip
@@ -26,6 +28,7 @@ class Item:
     segments: Segments = Segments(1)
     number: int = 0
     parts: str = ""
+    budget_bytes: int = 0
 
     @property
     def known(self) -> VideoFacts:
@@ -64,11 +67,20 @@ def own_rows(items: Sequence[Item], stage: Stage, rows: Any) -> list[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a probe has found: the video, how it is cut and what that needs, and the folder of its parts."""
+
+    facts: VideoFacts
+    size: Size
+    parts: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a stage made of one item: arrays for later stages, facts for the scheduler and the output row."""
+    """What a stage made of one item: arrays for later stages, what the scheduler needs, and the output row."""
 
     arrays: Arrays
-    facts: VideoFacts | None = None
+    probed: Probed | None = None
     row: Mapping[str, Any] | None = None
 
 

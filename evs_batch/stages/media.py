@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,10 +15,12 @@ from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Stage
-from evs_batch.stages.item import Arrays, Item, Result
+from evs_batch.stages.item import Arrays, Item, Probed, Result
+from evs_batch.stages.worker import measure
 from evs_batch.store import storage
 
 OPEN_VIDEOS = 8  # of long clips, whose segments are decoded one after the other
+OPEN_PIXELS = 3840 * 2160 * 2  # of their pictures: a decoder holds about 18 bytes for each
 
 
 def load(recipe: Recipe, threads: int) -> "MediaRunner":
@@ -39,7 +41,15 @@ class MediaRunner:
 
     def _probe(self, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:
-            return Result(arrays={}, facts=probe(file))
+            facts = probe(file)
+        size = measure(self.recipe, facts, item.budget_bytes)
+        if size.segments.count == 1:
+            return Result(arrays={}, probed=Probed(facts=facts, size=size, parts=item.parts))
+        digest = hashlib.blake2b(repr((facts, size.segments)).encode(), digest_size=8).hexdigest()
+        parts = storage.join(item.parts, digest)  # another video under the same name has other parts
+        there = storage.names(parts)
+        done = frozenset(number for number in range(size.segments.count) if _part_name(number) in there)
+        return Result(arrays={}, probed=Probed(facts=facts, size=replace(size, done=done), parts=parts))
 
     def _decode(self, item: Item, arrays: Arrays) -> Result:
         reader = self._open.pop(item.clip.id, None) or Reader(storage.open_input(item.clip.uri), item.known)
@@ -59,7 +69,9 @@ class MediaRunner:
     def _keep_open(self, item: Item, reader: Reader) -> None:
         """For the next segment; a file that is not asked for again gives way to others."""
         self._open[item.clip.id] = reader
-        if len(self._open) > OPEN_VIDEOS:
+        while len(self._open) > OPEN_VIDEOS or (
+            len(self._open) > 1 and sum(reader.pixels for reader in self._open.values()) > OPEN_PIXELS
+        ):
             _close(self._open.popitem(last=False)[1])
 
     def _encode(self, item: Item, arrays: Arrays) -> Result:
@@ -67,7 +79,7 @@ class MediaRunner:
         with tempfile.TemporaryDirectory(prefix="evs-") as folder:
             path = Path(folder) / "result.mp4"
             if item.segments.count > 1:
-                encode(path, frames_FHW3, facts.part(item.own).from_zero(), options)
+                encode(path, frames_FHW3, facts.from_zero(), options)
                 storage.publish(path, _part(item, item.number))
                 return Result(arrays={})
             with storage.open_input(item.clip.uri) as source:
@@ -97,7 +109,11 @@ def _open_part(item: Item, number: int) -> BinaryIO:
 
 
 def _part(item: Item, number: int) -> str:
-    return storage.join(item.parts, f"{number:06}.mp4")
+    return storage.join(item.parts, _part_name(number))
+
+
+def _part_name(number: int) -> str:
+    return f"{number:06}.mp4"
 
 
 def _published(path: Path, item: Item, height: int, width: int) -> Result:

@@ -5,8 +5,11 @@ from importlib import import_module
 
 from evs_batch.media.probe import VideoFacts
 from evs_batch.models import zoo
+from evs_batch.scheduling.dispatch import credit
+from evs_batch.scheduling.events import Size
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import Role
+from evs_batch.spec.segments import cut
+from evs_batch.spec.work import Role, path
 from evs_batch.stages.item import StageRunner
 
 ROLES: Mapping[Role, str] = {
@@ -16,6 +19,7 @@ ROLES: Mapping[Role, str] = {
 }
 
 LATENT_CHANNELS = 4
+SHORTEST_SEGMENT = 8  # frames
 _COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
 
 
@@ -24,10 +28,37 @@ def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
     return import_module(ROLES[role]).load(recipe, threads)
 
 
-def frame_bytes(recipe: Recipe, facts: VideoFacts) -> int:
-    """What one frame holds in the object store at its worst moment: decoded pixels, latents and result."""
+def measure(recipe: Recipe, facts: VideoFacts, budget_bytes: int) -> Size:
+    """How a clip is cut and what a segment needs of the object store.
+
+    Segments are shorter than the recipe's where those would never be admitted, down to a few frames.
+    """
+    longest = recipe.runtime.segment_frames
+    while True:
+        segments = cut(facts.frames, longest)
+        frames = -(-segments.frames // segments.count)
+        size = Size(
+            segments=segments,
+            pixel_bytes=frames * _pixel_bytes(recipe, facts),
+            latent_bytes=frames * _latent_bytes(recipe, facts),
+            shape=(facts.height, facts.width),
+        )
+        if longest <= SHORTEST_SEGMENT or credit(path(recipe), size).bytes <= budget_bytes:
+            return size
+        longest = max(SHORTEST_SEGMENT, longest // 2)
+
+
+def _pixel_bytes(recipe: Recipe, facts: VideoFacts) -> int:
+    """What the pixels of one frame hold in the object store: the source's, or the result's, or both at once."""
+    height, width = recipe.output_size(facts.height, facts.width)
+    source, result = 3 * facts.height * facts.width, 3 * height * width
+    at_once = any("frames" in stage.needs and "frames" in stage.gives for stage in path(recipe))
+    return source + result if at_once else max(source, result)
+
+
+def _latent_bytes(recipe: Recipe, facts: VideoFacts) -> int:
+    """What one frame holds in the object store between the models."""
     height, width = recipe.output_size(facts.height, facts.width)
     factor_px = zoo.t2i_source(recipe.t2i.model).latent_factor_px
     cells = (height // factor_px + 1) * (width // factor_px + 1)
-    latents = _COPIES_IN_FLIGHT * 4 * LATENT_CHANNELS * cells
-    return 3 * facts.height * facts.width + 3 * height * width + latents
+    return _COPIES_IN_FLIGHT * 4 * LATENT_CHANNELS * cells

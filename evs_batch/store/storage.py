@@ -84,6 +84,15 @@ def remove_folder(uri: str) -> None:
         log.warning("%s cannot be removed (%s)", uri, error)
 
 
+def names(uri: str) -> set[str]:
+    """The names of what a folder holds; none if it is not there."""
+    fs, path = filesystem(uri)
+    try:
+        return {found.rstrip("/").rpartition("/")[2] for found in fs.ls(path, detail=False)}
+    except FileNotFoundError:
+        return set()
+
+
 def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
     fs, path = filesystem(uri)

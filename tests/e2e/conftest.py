@@ -106,3 +106,10 @@ def output_rows(output: Path) -> list[dict[str, Any]]:
     """All rows of an output manifest."""
     tables = [pq.read_table(part) for part in sorted((output / "manifest").glob("*.parquet"))]
     return pa.concat_tables(tables).to_pylist() if tables else []
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 120) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import BIN, Head, environment, output_rows
+from tests.e2e.conftest import BIN, Head, environment, output_rows, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -84,7 +83,7 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     ]  # fmt: skip
     process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
     stats = output / "_run" / "stats.json"
-    _wait_until(lambda: stats.exists() and "t2i-0" in json.loads(stats.read_text()).get("processes", {}))
+    wait_until(lambda: stats.exists() and "t2i-0" in json.loads(stats.read_text()).get("processes", {}))
     os.kill(json.loads(stats.read_text())["processes"]["t2i-0"]["pid"], signal.SIGKILL)
     assert process.wait(200) == 0
     rows = output_rows(output)
@@ -135,18 +134,11 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, ev
     assert not output_rows(tmp_path / "out")
 
 
-def _wait_until(condition: Callable[[], bool], limit_s: float = 120) -> None:
-    deadline_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def _under_way(make_video, make_manifest, clips: int, output: Path, head: Head) -> tuple[list[str], subprocess.Popen]:
     """A job over equal clips of which some are published; its command (address last) and its process."""
     make_video("a.mp4", frames=40, height=180, width=320)
     manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(clips)])
     command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
     process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
-    _wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+    wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
     return command, process

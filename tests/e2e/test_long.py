@@ -1,6 +1,7 @@
 """Videos that are longer than memory, on a real Ray."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations
@@ -14,8 +15,8 @@ from evs_batch.evaluate import psnr
 from evs_batch.media.encode import constant_rate, encode
 from evs_batch.spec.recipe import Output, load_recipe
 from evs_batch.stages.inline import enhance
-from tests.conftest import stripes
-from tests.e2e.conftest import output_rows
+from tests.conftest import ROOT, stripes
+from tests.e2e.conftest import BIN, Head, environment, output_rows, wait_until
 from tests.e2e.test_demo import frames_of
 from tests.media.test_media import audio_packets, ffmpeg
 
@@ -57,6 +58,35 @@ def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Calla
         {a["stage"][:3], b["stage"][:3]} == {"t2i", "t2v"} and a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"]
         for a, b in combinations(calls, 2)
     ), "both models work on one clip at once"
+
+
+def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(tmp_path: Path, evs_batch, make_manifest, head: Head):
+    path = tmp_path / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=40", "-pix_fmt", "yuv420p", str(path))
+    manifest = make_manifest([{"id": "film", "uri": "film.mp4", "prompt": "x"}])
+    output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    command = ["run", str(manifest), "--recipe", "identity", "--set", "runtime.segment_frames=20"]
+    evs_batch(*command, "--output", undisturbed)
+    process = subprocess.Popen(
+        [str(BIN / "evs-batch"), *command, "--output", str(output), "--address", head.address],
+        env=environment(), cwd=ROOT,
+    )  # fmt: skip
+    parts = output / "_run" / "parts"
+    wait_until(lambda: len(list(parts.rglob("*.mp4"))) >= 5)
+    process.kill()
+    process.wait(30)
+    there = {int(part.stem) for part in parts.rglob("0*.mp4")}
+    assert 5 <= len(there) < 50
+
+    evs_batch(*command, "--output", output)
+    timeline = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
+    for stage in ("decode", "encode"):
+        made = {number for call in timeline if call["stage"] == stage for number in call["segments"]}
+        assert len(made) < 50
+        assert made >= set(range(50)) - there
+    first, second = output_rows(undisturbed)[0], output_rows(output)[0]
+    assert (second["status"], second["output_sha256"]) == ("success", first["output_sha256"])
+    assert not list(parts.iterdir())
 
 
 def test_thousands_of_frames_keep_their_timestamps_and_sound(tmp_path: Path, evs_batch, make_manifest):

@@ -191,10 +191,17 @@ def test_sound_and_pictures_are_interleaved(tmp_path: Path):
     assert pictures_in_a_row <= 10, "at most two seconds without sound"
 
 
-def test_sound_that_mp4_cannot_hold_is_refused_before_any_work(film: Path, tmp_path: Path):
-    ffmpeg("-i", str(film), "-c:v", "copy", "-c:a", "pcm_mulaw", str(tmp_path / "old.mov"))
-    with (tmp_path / "old.mov").open("rb") as file, pytest.raises(MediaError, match="audio in pcm_mulaw"):
+@pytest.mark.parametrize(("codec", "name"), [("pcm_mulaw", "old.mov"), ("pcm_s16le", "old.mkv"), ("wmav2", "old.mkv")])
+def test_sound_that_mp4_cannot_hold_is_refused_before_any_work(codec: str, name: str, film: Path, tmp_path: Path):
+    ffmpeg("-i", str(film), "-c:v", "copy", "-c:a", codec, "-ac", "2", str(tmp_path / name))
+    with (tmp_path / name).open("rb") as file, pytest.raises(MediaError, match=f"audio in {codec}"):
         probe(file)
+
+
+def test_a_bare_stream_that_cannot_be_sought_is_probed_or_refused_by_name(tmp_path: Path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=1", "-c:v", "libx264", str(tmp_path / "a.h264"))
+    with (tmp_path / "a.h264").open("rb") as file:
+        assert probe(file).frames == 25
 
 
 def _sound_only(path: Path) -> bytes:

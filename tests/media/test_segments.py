@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evs_batch.media import decode as decoding
+from evs_batch.media import encode as encoding
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader, decode
 from evs_batch.media.encode import constant_rate, encode, join
@@ -168,5 +169,31 @@ def test_parts_of_another_encoder_are_refused(tmp_path: Path, make_video: Callab
     facts = constant_rate(8, 32, 48, Fraction(25))
     parts = in_parts(tmp_path, stripes(8, 32, 48), facts, [4, 8])
     encode(parts[1], stripes(4, 48, 32), constant_rate(4, 48, 32, Fraction(25)), Output())
+    files = [part.open("rb") for part in parts]
     with make_video().open("rb") as silent, pytest.raises(EncodeError, match="other settings"):
-        join(tmp_path / "out.mp4", [part.open("rb") for part in parts], facts, silent)
+        join(tmp_path / "out.mp4", files, facts, silent)
+    with pytest.raises(EncodeError, match="cannot be written"):
+        join(tmp_path / "no" / "out.mp4", [(first := parts[0].open("rb"))], facts, parts[0].open("rb"))
+    assert all(file.closed for file in (*files, first))
+
+
+def test_sound_is_read_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An hour of it need not be in memory; two tracks begin at one moment."""
+    path = tmp_path / "film.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=4",
+        "-f", "lavfi", "-i", "sine=frequency=440:duration=4", "-f", "lavfi", "-i", "sine=frequency=220:duration=3",
+        "-map", "0", "-map", "1", "-map", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", str(path),
+    )  # fmt: skip
+    facts, events = facts_of(path), list[str]()
+    with path.open("rb") as file:
+        frames = decode(file, facts)
+    real = encoding._shifted
+    monkeypatch.setattr(encoding, "_shifted", lambda *args: events.append("sound") or real(*args))
+    real_frame = encoding._frame
+    monkeypatch.setattr(encoding, "_frame", lambda *args: events.append("frame") or real_frame(*args))
+    with path.open("rb") as file:
+        encode(tmp_path / "out.mp4", frames, facts, Output(), file)
+    assert audio_packets(tmp_path / "out.mp4") == audio_packets(path)
+    assert events[-1] == "sound"
+    assert events.index("frame", len(events) // 2) > 20, "frames and sound take turns"

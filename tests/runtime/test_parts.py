@@ -4,14 +4,12 @@ import pytest
 from ray import exceptions as rex
 
 from evs_batch.runtime.actors import CallMeta
-from evs_batch.runtime.artifacts import Artifacts
 from evs_batch.runtime.cluster import budget_bytes, connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
 from evs_batch.scheduling.events import FailureKind
 from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.spec.segments import Segments
 from evs_batch.spec.work import Unit, path
 
 
@@ -83,46 +81,6 @@ def test_the_budget_is_the_smaller_of_recipe_and_object_store():
     assert budget_bytes(recipe, {"object_store_memory": 1e12}) == 4_000_000_000
 
 
-A, B = Unit("a"), Unit("b")
-
-
-def test_artifacts_live_as_long_as_a_later_stage_reads_them():
-    stages = {stage.name: stage for stage in path(load_recipe("demo", ["t2v.switch_at=[3]"]))}
-    kept = Artifacts(list(stages.values()))
-    for unit in (A, B):
-        kept.begin(unit.clip, Segments(16))
-        kept.keep(stages["decode"], unit, [f"frames {unit.clip}", "cuts"])
-    assert kept.inputs(stages["t2i_a"], [A, B]) == ["frames a", "frames b"]
-    kept.keep(stages["t2i_a"], A, ["x a", "eps a"])
-    assert kept.held("a") == {(0, "x0"), (0, "eps"), (0, "cuts")}, "decoded frames are dropped"
-    assert kept.inputs(stages["t2v"], [A]) == ["x a", "cuts"]
-    kept.keep(stages["t2v"], A, ["x a2"])
-    assert kept.inputs(stages["t2i_b"], [A]) == ["x a2", "eps a"]
-    kept.keep(stages["t2i_b"], A, ["frames a2"])
-    assert kept.held("a") == {(0, "frames")}
-    assert kept.inputs(stages["encode"], [A]) == ["frames a2"]
-
-
-def test_artifacts_of_a_segment_live_as_long_as_its_neighbours_need_them():
-    stages = {
-        stage.name: stage for stage in path(load_recipe("demo", ["t2v.switch_at=[3]", "t2i.attention=first_frame"]))
-    }
-    kept, units = Artifacts(list(stages.values())), [Unit("a", number) for number in range(3)]
-    kept.begin("a", Segments(96, 3))
-    for unit in units:
-        kept.keep(stages["decode"], unit, [f"frames {unit.segment}", "cuts"])
-    kept.keep(stages["t2i_a"], units[0], ["x 0", "eps 0"])
-    assert (0, "frames") in kept.held("a"), "the clip's first frame is everybody's"
-    for unit in units[1:]:
-        kept.keep(stages["t2i_a"], unit, [f"x {unit.segment}", f"eps {unit.segment}"])
-    assert (0, "frames") not in kept.held("a")
-    kept.keep(stages["t2v"], units[0], ["x 0 after"])
-    assert kept.inputs(stages["t2v"], units[1:2]) == ["x 0", "cuts", "x 1", "cuts", "x 2", "cuts"]
-    kept.keep(stages["t2v"], units[1], ["x 1 after"])
-    assert kept.inputs(stages["t2i_b"], units[1:2]) == ["x 0 after", "eps 0", "x 1 after", "eps 1"]
-    assert kept.inputs(stages["t2v"], units[2:]) == ["x 1", "cuts", "x 2", "cuts"]
-
-
 def test_overlap_is_the_length_of_the_common_time():
     assert overlap_s([(0, 2), (1, 3)], [(2, 5), (2.5, 6)]) == 1
     assert overlap_s([(0, 1)], [(1, 2)]) == 0
@@ -131,7 +89,9 @@ def test_overlap_is_the_length_of_the_common_time():
 def test_the_time_of_a_call_is_shared_by_frames():
     stage = next(stage for stage in path(load_recipe("demo")) if stage.name == "t2i_a")
     timeline = Timeline(100.0)
-    timeline.add(stage, "t2i-0", {A: 10, B: 30}, CallMeta(started_s=101, ended_s=105, facts=(), rows=()))
+    timeline.add(
+        stage, "t2i-0", {Unit("a"): 10, Unit("b"): 30}, CallMeta(started_s=101, ended_s=105, probed=(), rows=())
+    )
     assert timeline.take("a") == {"t2i": 1.0}
     assert timeline.calls[0]["start_s"] == 1.0
     assert timeline.busy_s == {"t2i-0": 4}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.state import State
 from evs_batch.spec.recipe import parse_recipe
@@ -5,7 +7,7 @@ from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Unit, path
 from tests.scheduling.world import only, play, policy
 
-SIZE = ev.Size(Segments(16), 10, (64, 64))
+SIZE = ev.Size(Segments(16), 8, 2, (64, 64))
 
 
 def clips_of(call: ev.Submit) -> tuple[str, ...]:
@@ -151,7 +153,7 @@ def test_an_empty_run_finishes():
     assert not only(commands, ev.Finish)[0].interrupted
 
 
-LONG = ev.Size(cut(96, 16), 10, (64, 64))  # six segments
+LONG = ev.Size(cut(96, 16), 8, 2, (64, 64))  # six segments
 NEAR = path(parse_recipe({"t2v": {"context": 16}}))  # that look at one on each side
 
 
@@ -178,17 +180,48 @@ def test_a_segment_waits_for_its_neighbours_before_the_block():
 
 
 def test_only_as_many_segments_are_open_as_the_credit_of_their_clip_allows():
-    state, _ = started("a", size=ev.Size(cut(1600, 16), 10, (64, 64)), budget_bytes=75, path=NEAR)
-    assert (state.admitted_bytes, sorted(state.clips["a"].units)) == (70, [0, 1, 2, 3, 4, 5])
+    """Three wait for each other and one is done; the memory that is left is for two more and their frames."""
+    state, _ = started("a", size=ev.Size(cut(1600, 16), 8, 2, (64, 64)), budget_bytes=30, path=NEAR)
+    assert (state.admitted_bytes, sorted(state.clips["a"].units)) == (2 * 8 + 5 * 2, [0, 1, 2, 3])
+
+
+def test_only_as_many_segments_have_frames_as_the_credit_of_their_clip_allows():
+    state, _ = started("a", size=ev.Size(cut(1600, 16), 8, 2, (64, 64)), budget_bytes=30, path=NEAR)
+    at = {number: state.policy.path[unit.at].name for number, unit in state.clips["a"].units.items()}
+    assert at == {0: "t2i_a", 1: "t2i_a", 2: "decode", 3: "decode"}
+    assert [number for number, unit in state.clips["a"].units.items() if unit.blocked] == [2, 3]
+
+
+def test_what_an_earlier_run_has_done_is_not_done_again():
+    state, calls = started("a", size=replace(LONG, done=frozenset({0, 1, 3})), budget_bytes=1000, path=NEAR)
+    assert [unit.segment for unit in calls["t2i_a"].units] == [1, 2, 3, 4], "1 and 3 only lend their latents"
+    seen: set[tuple[str, int]] = set()
+    commands: list[ev.Command] = []
+    while state.clips:
+        seen |= {(call.stage.name, unit.segment) for call in only(commands, ev.Submit) for unit in call.units}
+        commands = play(state, *[ev.BatchDone(number) for number in list(state.batches)], ev.Tick(), now_s=9.0)
+    assert {number for name, number in seen if name == "t2v"} == {2, 4, 5}
+    assert {number for name, number in seen if name == "encode"} == {2, 4, 5}
+    assert ("join", 0) in seen
+
+
+def test_a_clip_of_which_every_part_is_there_is_only_joined():
+    state = State(policy(budget_bytes=1000, path=NEAR))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    done = replace(LONG, done=frozenset(range(6)))
+    commands = play(state, ev.BatchDone(only(commands, ev.Submit)[0].batch, {"a": done}))
+    assert [call.stage.name for call in only(commands, ev.Submit)] == ["join"]
 
 
 def test_a_clip_whose_segments_need_more_than_the_budget_fails_with_the_way_out():
-    state = State(policy(budget_bytes=25, path=NEAR))
+    state = State(policy(budget_bytes=13, path=NEAR))
     commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
     commands = play(state, ev.BatchDone(only(commands, ev.Submit)[0].batch, {"a": LONG}))
     message = only(commands, ev.Commit)[0].failure.message
-    assert message.startswith("3 segments of 16 frames need 0.00 GB: must be at most the budget")
-    assert "lower runtime.segment_frames" in message
+    assert message.startswith(
+        "3 segments of 16 frames that wait for each other need 0.00 GB: must be at most the budget"
+    )
+    assert message.endswith("lower runtime.segment_frames, t2v.context or the number of blocks")
 
 
 def test_the_segments_of_a_clip_are_decoded_by_one_worker():
@@ -234,3 +267,14 @@ def test_lost_data_of_one_segment_start_the_whole_clip_again():
     assert [command.clip for command in only(commands, ev.Forget)] == ["a"]
     assert {unit.at for unit in state.clips["a"].units.values()} == {1}
     assert (state.clips["a"].attempts, state.clips["a"].units[0].attempts) == (2, 2)
+
+
+def test_lost_data_cost_no_part_that_is_encoded():
+    state, _ = long_clip(call_frames={"t2i": 16, "t2v": 16})
+    while not (encodes := [b for b in state.batches.values() if state.policy.path[b.at].name == "encode"]):
+        play(state, *[ev.BatchDone(number) for number in list(state.batches)], ev.Tick(), now_s=9.0)
+    play(state, ev.BatchDone(encodes[0].number))
+    running = next(b.number for b in state.batches.values() if state.policy.path[b.at].role == "t2i" and b.units)
+    commands = play(state, ev.BatchFailed(running, ev.FailureKind.DATA_LOST, "ObjectLostError", "gone"))
+    assert only(commands, ev.Forget)[0].done == {0}
+    assert state.clips["a"].ends[0] < state.policy.join

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from random import Random
 
-from evs_batch.runtime.artifacts import Artifacts
 from evs_batch.scheduling import events as ev
-from evs_batch.scheduling.state import Policy, State
+from evs_batch.scheduling.artifacts import Artifacts
+from evs_batch.scheduling.state import ADMISSION, Policy, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import cut
@@ -43,14 +43,7 @@ class World:
         self.state = State(policy(**changes))
         self.rows = [f"clip{number}" for number in range(clips)]
         self.poison = {name for name in self.rows if self.random.random() < chaos / 2}
-        self.sizes = {
-            name: ev.Size(
-                cut(self.random.choice([8, 16, 24, 64, 80, 200]), longest),
-                self.random.randint(1, 40),
-                self.random.choice([(64, 64), (32, 32)]),
-            )
-            for name in self.rows
-        }
+        self.sizes = {name: self._size(longest) for name in self.rows}
         self.artifacts = Artifacts(self.state.policy.path)
         self.running: dict[int, ev.Submit] = {}
         self.starting: list[str] = []
@@ -59,6 +52,17 @@ class World:
         self.done: dict[Unit, list[str]] = defaultdict(list)
         self.end: ev.Finish | ev.Abort | None = None
         self.now_s, self.steps = 0.0, 0
+
+    def _size(self, longest: int) -> ev.Size:
+        segments = cut(self.random.choice([8, 16, 24, 64, 80, 200]), longest)
+        resumed = segments.count > 1 and self.random.random() < 0.3
+        return ev.Size(
+            segments=segments,
+            pixel_bytes=self.random.randint(1, 30),
+            latent_bytes=self.random.randint(1, 10),
+            shape=self.random.choice([(64, 64), (32, 32)]),
+            done=frozenset(n for n in range(segments.count) if resumed and self.random.random() < 0.6),
+        )
 
     def run(self, max_steps: int = 20_000) -> None:
         """Play until the scheduler ends."""
@@ -102,7 +106,7 @@ class World:
         for unit in self._valid(call):
             self.done[unit].append(call.stage.name)
             if call.stage.name == "probe":
-                self.artifacts.begin(unit.clip, self.sizes[unit.clip].segments)
+                self._begin(unit.clip, self.sizes[unit.clip].done)
             self.artifacts.keep(call.stage, unit, [f"{name} of {unit}" for name in call.stage.gives])
         sizes = {unit.clip: self.sizes[unit.clip] for unit in call.units} if call.stage.name == "probe" else {}
         return ev.BatchDone(call.batch, sizes)
@@ -111,6 +115,14 @@ class World:
         """What still counts of a call."""
         batch = self.state.batches.get(call.batch)
         return batch.units if batch else ()
+
+    def ends(self, clip: str) -> tuple[int, ...]:
+        """How far the segments of a clip go."""
+        return self.sizes[clip].segments.ends(self.state.policy.path, self.sizes[clip].done)
+
+    def _begin(self, clip: str, done: frozenset[int]) -> None:
+        segments = self.sizes[clip].segments
+        self.artifacts.begin(clip, segments, segments.ends(self.state.policy.path, done))
 
     def _do(self, commands: list[ev.Command]) -> None:
         for command in commands:
@@ -124,8 +136,8 @@ class World:
                 case ev.Submit(batch=batch, stage=stage, units=units):
                     self.running[batch] = command
                     self.artifacts.inputs(stage, units)  # a KeyError if something is not there
-                case ev.Forget(clip=clip):
-                    self.artifacts.begin(clip, self.sizes[clip].segments)
+                case ev.Forget(clip=clip, done=done):
+                    self._begin(clip, done)
                 case ev.Commit(clip=clip, failure=failure):
                     self.commits[clip] += 1
                     self.artifacts.drop(clip)
@@ -148,5 +160,9 @@ class World:
             frames = [len(self.sizes[unit.clip].segments.span(unit.segment)) for unit in call.units]
             assert len(frames) == 1 or sum(frames) <= state.policy.call_frames.get(call.stage.role, 0)
         for name, clip in state.clips.items():
-            held = {segment for segment, _ in self.artifacts.held(name)} | set(clip.units)
-            assert not clip.credit_bytes or len(held) * self.sizes[name].bytes <= clip.credit_bytes
+            held, size = self.artifacts.held(name), self.sizes[name]
+            segments = {segment for segment, _ in held} | set(clip.units)
+            coming = {unit.unit.segment for unit in clip.units.values() if unit.at == ADMISSION and not unit.blocked}
+            with_pixels = {segment for segment, artifact in held if artifact == "frames"} | coming
+            needed_bytes = len(with_pixels) * size.pixel_bytes + len(segments) * size.latent_bytes
+            assert not clip.credit or needed_bytes <= clip.credit.bytes

@@ -32,6 +32,29 @@ def test_a_stage_sees_the_ends_of_the_neighbours():
     assert segments.seen(FIRST, 2) == ((0, range(1)), (2, range(64, 96)))
 
 
+@given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 60), st.booleans(), st.data())
+def test_what_is_done_is_only_gone_through_as_far_as_others_need_it(
+    frames: int, longest: int, around: int, first: bool, data: st.DataObject
+):
+    segments = cut(frames, longest)
+    stages = [
+        ALONE,
+        ALONE,
+        Stage(name="t2v", role="t2v", around=around),
+        Stage(name="b", role="t2i", first=first),
+        ALONE,
+    ]
+    done = data.draw(st.sets(st.integers(0, segments.count - 1)))
+    ends = segments.ends(stages, done)
+    assert all(ends[number] == 4 for number in range(segments.count) if number not in done)
+    for number, end in enumerate(ends):
+        assert all(ends[lender] >= at for at in range(end) for lender in segments.lenders(stages[at], number))
+        borrowers = [k for k in range(segments.count) if number in segments.lenders(stages[end], k)]
+        if number in done and end:
+            assert any(ends[k] > end for k in borrowers), "nobody asks it to go further than it must"
+    assert segments.ends(stages, ()) == (4,) * segments.count
+
+
 @given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 120))
 def test_what_is_seen_is_all_that_is_near_and_nothing_else(frames: int, longest: int, around: int):
     segments, stage = cut(frames, longest), Stage(name="t2v", role="t2v", around=around)

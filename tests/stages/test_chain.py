@@ -1,6 +1,5 @@
 """The stages that workers run, one after the other, are Algorithm 1: equal to `evs.evs` for every path."""
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,10 @@ import torch
 from evs_batch.algo import evs
 from evs_batch.algo.noise import frame_noise
 from evs_batch.algo.windows import Grid, Window, plan_windows, windowed
-from evs_batch.media.encode import constant_rate
 from evs_batch.models import zoo
 from evs_batch.spec.recipe import Recipe, parse_recipe
-from evs_batch.spec.segments import Segments, cut
-from evs_batch.spec.work import Clip, model_stages
-from evs_batch.stages.inline import enhance
-from evs_batch.stages.item import Item, assemble
+from evs_batch.spec.work import Clip
+from evs_batch.stages.inline import enhance, run_stages
 from evs_batch.stages.t2i import T2IRunner
 from evs_batch.stages.t2v import T2VRunner
 
@@ -71,21 +67,12 @@ def chain(
     recipe: Recipe, videos: dict[str, np.ndarray], device: str = "cpu", strengths: dict[str, float] | None = None
 ) -> list[Any]:
     """All model stages by the runners."""
-    runners = fake_runners(recipe, device)
-    items = [
-        Item(
-            clip=Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed, strength=(strengths or {}).get(name)),
-            facts=constant_rate(len(video), 6, 4, Fraction(24)),
-            output="",
-            segments=Segments(len(video)),
-        )
+    clips = [
+        Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed, strength=(strengths or {}).get(name))
         for name, video in videos.items()
     ]
-    held: list[dict] = [{"frames": video, "cuts": np.zeros(len(video), bool)} for video in videos.values()]
-    for stage in model_stages(recipe):
-        results = runners[stage.role].run(stage, items, [{name: h[name] for name in stage.needs} for h in held])
-        held = [{**h, **result.arrays} for h, result in zip(held, results, strict=True)]
-    return [h["frames"] for h in held]
+    cuts = [np.zeros(len(video), bool) for video in videos.values()]
+    return run_stages(recipe, fake_runners(recipe, device), [*videos.values()], cuts, clips)
 
 
 def whole(recipe: Recipe, name: str, video: np.ndarray, cuts: list[int] | None = None) -> np.ndarray:
@@ -171,20 +158,10 @@ def test_the_chain_of_stages_is_the_algorithm(tree: dict, videos: dict[str, np.n
 
 def in_segments(recipe: Recipe, name: str, video: np.ndarray, longest: int, cuts: list[int]) -> np.ndarray:
     """One clip by the runners, segment by segment."""
-    segments, runners = cut(len(video), longest), fake_runners(recipe)
+    recipe = parse_recipe({**recipe.model_dump(), "runtime": {"segment_frames": longest}})
     clip = Clip(id=name, uri="", prompt="p" * len(video), seed=recipe.seed)
-    facts = constant_rate(len(video), 6, 4, Fraction(24))
     begins = np.isin(np.arange(len(video)), cuts)
-    spans = [segments.span(number) for number in range(segments.count)]
-    held: list[dict] = [{"frames": video[s.start : s.stop], "cuts": begins[s.start : s.stop]} for s in spans]
-    for stage in model_stages(recipe):
-        made = []
-        for number, span in enumerate(spans):
-            item = Item(clip=clip, facts=facts.part(span), output="", segments=segments, number=number)
-            parts = [held[lender][need] for lender, _ in segments.seen(stage, number) for need in stage.needs]
-            made += runners[stage.role].run(stage, [item], [assemble(stage, item, iter(parts))])
-        held = [{**h, **result.arrays} for h, result in zip(held, made, strict=True)]
-    return np.concatenate([h["frames"] for h in held])
+    return run_stages(recipe, fake_runners(recipe), [video], [begins], [clip])[0]
 
 
 @pytest.mark.parametrize("tree", PATHS, ids=str)

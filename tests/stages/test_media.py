@@ -10,11 +10,11 @@ import pytest
 from evs_batch.media.decode import decode
 from evs_batch.media.probe import VideoFacts, probe
 from evs_batch.spec.errors import EncodeError, MediaError
-from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.recipe import Recipe, load_recipe, parse_recipe
 from evs_batch.spec.segments import Segments, cut
-from evs_batch.spec.work import DECODE, ENCODE, JOIN, Clip
+from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages import media
-from evs_batch.stages.item import Item
+from evs_batch.stages.item import Item, Probed
 from tests.media.test_media import ffmpeg
 
 FRAMES = 40
@@ -47,6 +47,8 @@ def item(path: Path, segments: Segments, number: int, name: str = "a") -> Item:
 
 
 def run(runner: media.MediaRunner, stage: Any, item: Item, **arrays: np.ndarray) -> Any:
+    if item.facts and not stage.whole:
+        item = replace(item, facts=item.facts.part(item.own))
     return runner.run(stage, [item], [arrays])[0]
 
 
@@ -72,6 +74,41 @@ def test_only_so_many_files_stay_open(film: Path):
         for number in range(1, 4):
             run(runner, DECODE, item(film, segments, number, name))
     assert not runner._open, "files that are read to the end are closed"
+
+
+def test_large_pictures_leave_room_for_few_open_files(film: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(media, "OPEN_PIXELS", 2 * 64 * 96)
+    runner, segments = media.MediaRunner(Recipe()), cut(FRAMES, 10)
+    for number in range(4):
+        run(runner, DECODE, item(film, segments, 0, f"clip{number}"))
+    assert list(runner._open) == ["clip2", "clip3"]
+
+
+def test_the_probe_finds_the_parts_of_an_earlier_run(film: Path, tmp_path: Path):
+    recipe = parse_recipe({"runtime": {"segment_frames": 15}})
+    runner, segments = media.MediaRunner(recipe), cut(FRAMES, 15)
+    assert probe_of(runner, film).size.done == frozenset()
+    segment = replace(item(film, segments, 1), parts=probe_of(runner, film).parts)
+    frames = run(runner, DECODE, segment).arrays["frames"]
+    run(runner, ENCODE, segment, frames=frames)
+    assert probe_of(runner, film).size.done == {1}
+
+    other = tmp_path / "other.mp4"
+    ffmpeg("-i", str(film), "-r", "24", "-pix_fmt", "yuv420p", str(other))
+    other.replace(film)
+    assert probe_of(runner, film).size.done == frozenset(), "another video has other parts"
+    shorter = media.MediaRunner(parse_recipe({"runtime": {"segment_frames": 10}}))
+    assert probe_of(shorter, film).parts != probe_of(runner, film).parts
+
+
+def test_segments_are_shorter_where_memory_is_small(film: Path):
+    """The paper's recipe doubles the size: 40 frames need 2.9 MB for their pixels and 0.8 MB for their latents."""
+    runner = media.MediaRunner(load_recipe("enhance"))
+    assert [probe_of(runner, film, round(mb * 1e6)).size.segments.count for mb in (4, 3.7, 2, 0)] == [1, 3, 5, 5]
+
+
+def probe_of(runner: media.MediaRunner, film: Path, budget_bytes: int = 10**9) -> Probed:
+    return run(runner, PROBE, replace(item(film, Segments(1), 0), facts=None, budget_bytes=budget_bytes)).probed
 
 
 def test_a_file_that_cannot_be_decoded_is_not_kept_open(film: Path):

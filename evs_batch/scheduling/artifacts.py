@@ -1,4 +1,4 @@
-"""Object references of clips in flight: what each segment has in the object store, and for how long."""
+"""What the segments of clips in flight have made, or references to it, and for how long it is kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,26 +10,27 @@ from evs_batch.spec.work import Artifact, Stage, Unit
 
 @dataclass
 class _Clip:
-    """What a clip has: references by segment, name and the stage that made them; and how far each segment is."""
+    """What a clip has, by segment, name and the stage that made it; how far each segment is, and how far it goes."""
 
     segments: Segments
+    ends: Sequence[int]
     refs: dict[tuple[int, Artifact, int], Any] = field(default_factory=dict)
     done: dict[int, int] = field(default_factory=dict)
 
 
 class Artifacts:
-    """References by segment and name; those that no later call needs are dropped, which frees the memory."""
+    """Arrays or references by segment and name; what no later call needs is dropped, which frees the memory."""
 
     def __init__(self, path: Sequence[Stage]) -> None:
         self._path, self._clips = path, dict[str, _Clip]()
         self._place = {stage.name: at for at, stage in enumerate(path)}
 
-    def begin(self, clip: str, segments: Segments) -> None:
-        """Take a clip in, or again from its beginning."""
-        self._clips[clip] = _Clip(segments)
+    def begin(self, clip: str, segments: Segments, ends: Sequence[int]) -> None:
+        """Take a clip in, or again from its beginning; `ends` are those of `Segments.ends`."""
+        self._clips[clip] = _Clip(segments, ends)
 
     def inputs(self, stage: Stage, units: Sequence[Unit]) -> list[Any]:
-        """The references that a call needs: unit by unit, for each segment that it looks at, name by name."""
+        """What a call needs: unit by unit, for each segment that it looks at, name by name."""
         return list(self._inputs(stage, units)) if stage.needs else []
 
     def _inputs(self, stage: Stage, units: Sequence[Unit]) -> Iterator[Any]:
@@ -64,7 +65,9 @@ class Artifacts:
         """Whether a segment that looks at this one has still to pass a stage that reads the artifact."""
         for at in range(made_at + 1, len(self._path)):
             stage = self._path[at]
-            if name in stage.needs and any(clip.done.get(k, -1) < at for k in _borrowers(clip, stage, segment)):
+            if name in stage.needs and any(
+                clip.done.get(k, -1) < at < clip.ends[k] for k in _borrowers(clip, stage, segment)
+            ):
                 return True
             if name in stage.gives:
                 return False
