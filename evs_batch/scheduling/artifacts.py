@@ -1,5 +1,6 @@
 """What the segments of clips in flight have made, or references to it, and for how long it is kept."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +11,11 @@ from evs_batch.spec.work import Artifact, Stage, Unit
 
 @dataclass
 class _Clip:
-    """What a clip has, by segment, name and the stage that made it; how far each segment is, and how far it goes."""
+    """What a clip has, by segment, and there by name and the stage that made it; how far each segment is and goes."""
 
     segments: Segments
     ends: Sequence[int]
-    refs: dict[tuple[int, Artifact, int], Any] = field(default_factory=dict)
+    held: dict[int, dict[tuple[Artifact, int], Any]] = field(default_factory=lambda: defaultdict(dict))
     done: dict[int, int] = field(default_factory=dict)
 
 
@@ -38,16 +39,18 @@ class Artifacts:
             clip = self._clips[unit.clip]
             for lender, _ in clip.segments.seen(stage, unit.segment):
                 for name in stage.needs:
-                    yield clip.refs[lender, name, self._maker(name, self._place[stage.name])]
+                    yield clip.held[lender][name, self._maker(name, self._place[stage.name])]
 
     def keep(self, stage: Stage, unit: Unit, given: Sequence[Any]) -> None:
         """Take what a finished call gave for a segment, and drop what was needed for it alone."""
         clip, at = self._clips.get(unit.clip), self._place[stage.name]
         if clip is None:
             return
-        clip.refs.update({(unit.segment, name, at): ref for name, ref in zip(stage.gives, given, strict=True)})
+        clip.held[unit.segment].update({(name, at): made for name, made in zip(stage.gives, given, strict=True)})
         clip.done[unit.segment] = at
-        clip.refs = {key: ref for key, ref in clip.refs.items() if self._needed(clip, *key)}
+        for lender in clip.segments.lenders(stage, unit.segment):
+            held = clip.held[lender]
+            clip.held[lender] = {key: made for key, made in held.items() if self._needed(clip, lender, *key)}
 
     def drop(self, clip: str) -> None:
         """Forget a finished clip."""
@@ -55,7 +58,8 @@ class Artifacts:
 
     def held(self, clip: str) -> set[tuple[int, Artifact]]:
         """Segments and names of what a clip has."""
-        return {(segment, name) for segment, name, _ in self._clips[clip].refs} if clip in self._clips else set()
+        held = self._clips[clip].held if clip in self._clips else {}
+        return {(segment, name) for segment, made in held.items() for name, _ in made}
 
     def _maker(self, name: Artifact, reader: int) -> int:
         """The stage whose version of an artifact a later one reads."""
