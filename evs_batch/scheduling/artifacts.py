@@ -69,19 +69,9 @@ class Artifacts:
         """Whether a segment that looks at this one has still to pass a stage that reads the artifact."""
         for at in range(made_at + 1, len(self._path)):
             stage = self._path[at]
-            if name in stage.needs and any(
-                clip.done.get(k, -1) < at < clip.ends[k] for k in _borrowers(clip, stage, segment)
-            ):
+            borrowers = reversed(clip.segments.borrowers(stage, segment))  # the last one is the last to be done
+            if name in stage.needs and any(clip.done.get(k, -1) < at < clip.ends[k] for k in borrowers):
                 return True
             if name in stage.gives:
                 return False
         return False
-
-
-def _borrowers(clip: _Clip, stage: Stage, segment: int) -> Iterator[int]:
-    """The segments that look at one in a stage, the last one first: it is the last to be done."""
-    near = clip.segments.neighbours(stage)
-    last, first = (clip.segments.count - 1, 0) if stage.first and segment == 0 else (segment + near, segment - near)
-    for number in range(min(last, clip.segments.count - 1), max(first, 0) - 1, -1):
-        if segment in clip.segments.lenders(stage, number):
-            yield number

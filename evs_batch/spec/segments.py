@@ -29,6 +29,14 @@ class Segments:
         """The segments that must have come as far as `stage` before it can run for this one."""
         return {at for at, _ in self.seen(stage, number)}
 
+    def borrowers(self, stage: Stage, number: int) -> range:
+        """The segments that look at one in a stage: those that it looks at itself, but the first is everybody's."""
+        if stage.first and number == 0:
+            return range(self.count)
+        own = self.span(number)
+        near = max(0, own.start - stage.around), min(self.frames, own.stop + stage.around) - 1
+        return range(self._of(near[0]), self._of(near[1]) + 1)
+
     def neighbours(self, stage: Stage) -> int:
         """How many segments on each side a stage looks at, at most."""
         return min(self.count - 1, -(-stage.around // (self.frames // self.count)))

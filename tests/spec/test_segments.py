@@ -49,7 +49,8 @@ def test_what_is_done_is_only_gone_through_as_far_as_others_need_it(
     assert all(ends[number] == 4 for number in range(segments.count) if number not in done)
     for number, end in enumerate(ends):
         assert all(ends[lender] >= at for at in range(end) for lender in segments.lenders(stages[at], number))
-        borrowers = [k for k in range(segments.count) if number in segments.lenders(stages[end], k)]
+        borrowers = segments.borrowers(stages[end], number)
+        assert [*borrowers] == [k for k in range(segments.count) if number in segments.lenders(stages[end], k)]
         if number in done and end:
             assert any(ends[k] > end for k in borrowers), "nobody asks it to go further than it must"
     assert segments.ends(stages, ()) == (4,) * segments.count
