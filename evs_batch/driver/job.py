@@ -12,7 +12,7 @@ from evs_batch.driver.signals import StopSignals
 from evs_batch.models import zoo
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
-from evs_batch.scheduling.state import Policy
+from evs_batch.scheduling.policy import Policy
 from evs_batch.spec.errors import EvsError, ManifestError, OutputError, RecipeError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
 from evs_batch.spec.recipe import Recipe
@@ -67,7 +67,8 @@ class Job:
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
-        self._long_failed: list[str] = []
+        self._late_parts: list[str] = []
+        self._old_parts = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
         self.progress.manifest_rows, self.progress.manifest_folder = source.rows, source.folder
@@ -88,7 +89,7 @@ class Job:
                 del self._rows[clip.id]
         finally:
             self._ledger.flush(force=True)
-            for clip in self._long_failed:  # a segment may have been under way when its clip failed
+            for clip in self._late_parts:  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
             self._record(loop)
             cluster.disconnect()
@@ -109,6 +110,8 @@ class Job:
         done = {row["id"]: row for row in ledger.committed(self._output, ["id", "status", "error_type"])}
         for row in self._selected():
             if row.id in done:
+                if row.id in self._old_parts:
+                    storage.remove_folder(self._parts_uri(row.id))
                 self.progress.skipped += 1
                 self._count(done[row.id]["status"], done[row.id]["error_type"])
             elif error := row.error or self._overwrites(row) or self._unfit(row):
@@ -146,10 +149,10 @@ class Job:
         runtime = self._recipe.runtime
         policy = Policy(
             path=path(self._recipe),
-            workers=placement.workers,
+            pools=placement.pools,
             call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_frames},
             budget_bytes=cluster.budget_bytes(self._recipe, resources),
-            lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(placement.workers.values()),
+            lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(pool.size for pool in placement.pools.values()),
             max_wait_s=runtime.max_wait_s,
             max_attempts=runtime.max_attempts,
             stall_s=runtime.stall_s,
@@ -173,9 +176,10 @@ class Job:
             row = {**end.row, "status": "success", "attempts": end.attempts}
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
         self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
-        if end.segments > 1:
+        if end.segments > 1 or end.clip.id in self._old_parts:
+            self._ledger.flush(force=True)  # who is killed here has either the row or the parts
             storage.remove_folder(self._parts_uri(end.clip.id))
-            self._long_failed += [end.clip.id] * bool(end.failure)
+            self._late_parts += [end.clip.id] * (end.failure is not None or end.attempts > 1)
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}
@@ -194,8 +198,10 @@ class Job:
         self._ledger.flush()
         state, names = loop.state, [stage.name for stage in loop.policy.path]
         self.progress.stages = {name: state.units_at[at] for at, name in enumerate(names)}
-        self.progress.processes = {name: vars(meta) for name, meta in loop.worker_metas.items()}
-        self.progress.workers = dict(Counter(w.role for w in state.workers.values() if w.up))
+        self.progress.processes = {
+            name: {**vars(meta), "held": sorted(meta.held)} for name, meta in loop.worker_metas.items()
+        }
+        self.progress.workers = dict(Counter("+".join(sorted(w.held)) for w in state.crew.all.values() if w.up))
         self.progress.state = "stopping" if state.stopping else "running" if self.progress.workers else "starting"
         self._watch(self.progress)
         if time.monotonic() - self._last_stats_s >= STATS_EVERY_S:

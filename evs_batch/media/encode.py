@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from evs_batch.media.probe import VideoFacts, first_packets, open_video, sound_packets, video_stream
-from evs_batch.spec.errors import EncodeError
+from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
@@ -90,7 +90,7 @@ def _written(path: Path, facts: VideoFacts, source: BinaryIO | None) -> Iterator
             av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
         ):
             yield out, begin_s, sound
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, MediaError) as error:
         raise EncodeError("the result", f"cannot be written as mp4 ({error})", "see the message") from error
 
 

@@ -89,6 +89,8 @@ def probe(file: BinaryIO) -> VideoFacts:
     with open_video(file) as container:
         stream = video_stream(container)
         context = stream.codec_context
+        if context is None:
+            raise MediaError("the video", "is in an unknown codec", "convert it to H.264")
         if not 0 < context.width * context.height <= MAX_PIXELS:
             raise MediaError(
                 f"{context.width}x{context.height} pixels", f"must be 1 to {MAX_PIXELS}", "scale the video down"
@@ -112,7 +114,7 @@ def _stamps(container: Any, stream: Any) -> list[tuple[int | None, int]]:
     """Timestamp and duration of every shown packet; packets before a trim point are decoded but not shown."""
     try:
         packets = [(p.pts, p.duration or 0, p.is_discard) for p in container.demux(stream) if p.size]
-    except av.FFmpegError as error:
+    except (av.FFmpegError, IndexError) as error:
         raise MediaError("the file", f"is damaged ({_reason(error)})", "replace it") from error
     if "mov" in container.format.name and len(packets) < stream.frames:
         raise MediaError(
@@ -175,9 +177,7 @@ def _mirrored(frame: Any) -> bool:
 
 def _check_audio(container: Any) -> None:
     """Sound is copied, so it must fit the result; better known now than after all the work."""
-    if container.streams.audio:
-        container.seek(0)
-    for stream, packet in first_packets(container).items():
+    for stream, packet in _first_sound(container).items():
         try:
             with av.open(BytesIO(), "w", format="mp4") as result:
                 copy = result.add_stream_from_template(stream)
@@ -186,9 +186,23 @@ def _check_audio(container: Any) -> None:
                     result.mux(packet)
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(
-                f"audio in {stream.codec_context.name}", f"cannot be copied into mp4 ({_reason(error)})",
+                f"audio in {_codec(stream)}", f"cannot be copied into mp4 ({_reason(error)})",
                 "convert the sound to AAC",
             ) from error  # fmt: skip
+
+
+def _first_sound(container: Any) -> dict[Any, Any]:
+    if not container.streams.audio:
+        return {}
+    try:
+        container.seek(0)
+        return first_packets(container)
+    except (av.FFmpegError, IndexError) as error:
+        raise MediaError("the sound", f"is damaged ({_reason(error)})", "replace the file") from error
+
+
+def _codec(stream: Any) -> str:
+    return stream.codec_context.name if stream.codec_context else "an unknown codec"
 
 
 def first_packets(container: Any) -> dict[Any, Any]:

@@ -1,17 +1,19 @@
 """A worker process: a Ray actor around a stage runner."""
 
+import gc
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 
+from evs_batch.runtime.failures import out_of_memory
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
-from evs_batch.stages.item import Item, Probed, assemble
-from evs_batch.stages.worker import load_runner
+from evs_batch.stages.item import Item, Probed, StageRunner, assemble
+from evs_batch.stages.worker import code, load_runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +28,43 @@ class CallMeta:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerMeta:
-    """Where a worker runs."""
+    """Where a worker runs, the role that it has loaded, and all that it holds."""
 
     pid: int
     node: str
+    role: Role
     load_s: float
+    held: frozenset[Role]
 
 
 class Worker:
-    """Serves the stages of one role, a call at a time; it is made an actor by `start`."""
+    """Serves the stages of its roles, a call at a time; it is made an actor by `start`."""
 
-    def __init__(self, role: Role, recipe: Recipe, threads: int) -> None:
+    def __init__(self, recipe: Recipe, threads: int) -> None:
+        self._recipe, self._threads = recipe, threads
+        self._runners: dict[Role, StageRunner] = {}
+
+    def load(self, role: Role) -> WorkerMeta:
+        """Load a role's models, beside those that are there or, if there is no room for both, in their place."""
+        code(role)  # once for a process: no part of what another load would take
         began_s = time.monotonic()
-        self._runner = load_runner(role, recipe, threads)
-        self._load_s = time.monotonic() - began_s
-
-    def ready(self) -> WorkerMeta:
-        return WorkerMeta(pid=os.getpid(), node=ray.get_runtime_context().get_node_id(), load_s=self._load_s)
+        if role not in self._runners:
+            try:
+                self._runners[role] = load_runner(role, self._recipe, self._threads)
+            except Exception as error:
+                if not self._runners or not out_of_memory(error):
+                    raise
+                self._runners.clear()
+                error.__traceback__ = None  # it holds what was loaded by half
+                gc.collect()
+                self._runners[role] = load_runner(role, self._recipe, self._threads)
+        return WorkerMeta(
+            pid=os.getpid(),
+            node=ray.get_runtime_context().get_node_id(),
+            role=role,
+            load_s=time.monotonic() - began_s,
+            held=frozenset(self._runners),
+        )
 
     def run(self, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
         """One call; gives its meta and the artifacts of item 0, of item 1, …
@@ -53,7 +75,7 @@ class Worker:
         if stage.whole:
             items = [replace(item, facts=next(parts)) for item in items]
         inputs = [assemble(stage, item, parts) for item in items]
-        results = self._runner.run(stage, list(items), inputs)
+        results = self._runners[stage.role].run(stage, list(items), inputs)
         meta = CallMeta(
             started_s=started_s,
             ended_s=time.time(),
@@ -66,17 +88,18 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one worker of a role is given of a node."""
+    """What one worker is given of a node, and the labels that the node must have."""
 
     num_cpus: float
     num_gpus: float
     threads: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 _ACTOR: Any = ray.remote(Worker)
 
 
-def start(role: Role, recipe: Recipe, share: Share) -> Any:
+def start(recipe: Recipe, share: Share) -> Any:
     """Start an actor; Ray never restarts it or retries its calls, the scheduler does."""
     options = _ACTOR.options(
         num_cpus=share.num_cpus,
@@ -84,7 +107,8 @@ def start(role: Role, recipe: Recipe, share: Share) -> Any:
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
+        label_selector=dict(share.labels),
         # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads), "OMP_WAIT_POLICY": "PASSIVE"}},
     )
-    return options.remote(role, recipe, share.threads)
+    return options.remote(recipe, share.threads)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import ray
 
 from evs_batch.runtime.actors import Share
+from evs_batch.scheduling.policy import Pool
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, path
 
-GPU_SHARE_OF_T2V = 0.25
+MODEL_ROLES: tuple[Role, ...] = ("t2i", "t2v")
 KNOCK_S = 5.0
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
 
@@ -68,30 +69,41 @@ def disconnect() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How many workers each role has and what each of them gets."""
+    """The pools, and what each worker of them gets of a node."""
 
-    workers: Mapping[Role, int]
-    shares: Mapping[Role, Share]
+    pools: Mapping[str, Pool]
+    shares: Mapping[str, Share]
 
 
 def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: int | None) -> Placement:
-    """Divide a cluster's GPUs, or its cores where it has none; `t2i` and `t2v` pin the sizes of the pools."""
-    roles = {stage.role for stage in path(recipe)}
-    cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
-    guess_t2v = max(1, round(gpus * GPU_SHARE_OF_T2V))
-    wanted: dict[Role, int] = {
-        "t2i": (t2i or max(1, int(gpus) - guess_t2v)) if "t2i" in roles else 0,
-        "t2v": (t2v or guess_t2v) if "t2v" in roles else 0,
-    }
-    models = sum(wanted.values())
-    wanted["media"] = max(1, cpus // 2 if not models else min(2 * models, cpus // 2))
-    # Equal shares of a whole GPU always fit; shares such as 2/3 leave some GPU with a rest that nobody can use.
-    gpu_each = 1 / math.ceil(models / gpus) if models and gpus else 0.0
-    threads = max(1, cpus // max(1, models))
-    model = Share(num_cpus=min(1.0, cpus / max(1, models)), num_gpus=gpu_each, threads=threads)
+    """Divide a cluster's GPUs, or its cores where it has none.
+
+    Workers take both roles in turn, each on a GPU of its own; `t2i` and `t2v` ask for pools of so many workers instead.
+    """
+    models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
+    cpus, gpus, each = int(resources.get("CPU", 1)), resources.get("GPU", 0.0), recipe.runtime.gpus_per_worker
+    fitting = int(gpus / each + 1e-9) or min(len(models), cpus) or 1
+    if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
+        keeps = 1 if recipe.runtime.offload == "models" else 2
+        pools = {"model": Pool(fitting, MODEL_ROLES, keeps)}
+    else:
+        rest = max(1, fitting - (t2i or 0) - (t2v or 0))
+        pools = {role: Pool({"t2i": t2i, "t2v": t2v}[role] or rest, (role,)) for role in models}
+    workers = sum(pool.size for pool in pools.values())
+    if gpus and workers * each > gpus + 1e-9:
+        each = 1 / math.ceil(workers / gpus)  # equal shares of a whole GPU always fit, 2/3 would leave a rest
+    share = Share(
+        num_cpus=min(1.0, cpus / max(1, workers)),
+        num_gpus=each if gpus else 0.0,
+        threads=max(1, cpus // max(1, workers)),
+        labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
+    )
     # Media work is a small fraction of the models': it takes what they leave, so that it can always be placed.
-    media = Share(num_cpus=0.0, num_gpus=0.0, threads=1)
-    return Placement(workers=wanted, shares={"t2i": model, "t2v": model, "media": media})
+    media = Pool(max(1, min(2 * workers, cpus // 2) if models else cpus // 2), ("media",))
+    return Placement(
+        pools={**pools, "media": media},
+        shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
+    )
 
 
 def budget_bytes(recipe: Recipe, resources: Mapping[str, float]) -> int:

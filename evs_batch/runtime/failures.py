@@ -36,9 +36,14 @@ def _of_exception(error: BaseException) -> Cause:
         kind = FailureKind.DATA_LOST
     elif isinstance(error, (MediaError, RecipeError)):
         kind = FailureKind.BAD_INPUT
-    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    elif out_of_memory(error):
         kind = FailureKind.OUT_OF_MEMORY
     return Cause(kind, type(error).__name__, _short(error))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the host's memory or a GPU's has run out; torch need not be there to know its error."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _short(error: BaseException) -> str:

@@ -17,7 +17,8 @@ from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.artifacts import Artifacts
-from evs_batch.scheduling.state import Policy, State
+from evs_batch.scheduling.policy import Policy
+from evs_batch.scheduling.state import State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
@@ -64,7 +65,7 @@ class Loop:
         self._facts: dict[str, Any] = {}
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, Any] = {}
-        self._starting: dict[Any, str] = {}
+        self._loading: dict[Any, str] = {}
         self._calls: dict[Any, tuple[ev.Submit, list[Any]]] = {}
         self._events: deque[ev.Event] = deque()
         self._end: ev.Finish | ev.Abort | None = None
@@ -88,7 +89,7 @@ class Loop:
 
     def _news(self) -> list[Any]:
         """References of small metas that have arrived; waits at most a tick."""
-        waiting = [*self._starting, *self._calls]
+        waiting = [*self._loading, *self._calls]
         if not waiting:
             time.sleep(TICK_S)
             return []
@@ -97,18 +98,19 @@ class Loop:
         return more or ready
 
     def _take(self, ref: Any) -> None:
-        if ref in self._starting:
-            self._take_worker(self._starting.pop(ref), ref)
+        if ref in self._loading:
+            self._take_worker(self._loading.pop(ref), ref)
         elif ref in self._calls:  # a call of a worker that was lost a moment ago is no news
             self._take_call(*self._calls.pop(ref), ref)
 
     def _take_worker(self, worker: str, ref: Any) -> None:
         try:
-            self.worker_metas[worker] = ray.get(ref)
+            meta: actors.WorkerMeta = ray.get(ref)
         except RayError as error:
             self._lose(worker, classify(error).message)
         else:
-            self._feed(ev.WorkerUp(worker))
+            self.worker_metas[worker] = meta
+            self._feed(ev.WorkerUp(worker, meta.role, meta.held, meta.load_s))
 
     def _take_call(self, call: ev.Submit, given: list[Any], ref: Any) -> None:
         try:
@@ -126,7 +128,7 @@ class Loop:
                 sizes[unit.clip], self._probed[unit.clip] = probed.size, probed
                 self._begin(unit.clip, probed.size.done)
         self._keep(call, given, meta)
-        self._feed(ev.BatchDone(call.batch, sizes))
+        self._feed(ev.BatchDone(call.batch, sizes, meta.ended_s - meta.started_s))
 
     def _keep(self, call: ev.Submit, given: list[Any], meta: actors.CallMeta) -> None:
         """Take what a call made, but for clips that have failed or begun again meanwhile."""
@@ -143,7 +145,10 @@ class Loop:
 
     def _lose(self, worker: str, cause: str) -> None:
         """Give a worker up, with whatever it still seems to do."""
+        if worker not in self._actors:
+            return
         ray.kill(self._actors.pop(worker))
+        self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
         self._calls = {ref: call for ref, call in self._calls.items() if call[0].worker != worker}
         self._feed(ev.WorkerLost(worker, cause))
 
@@ -162,9 +167,12 @@ class Loop:
         match command:
             case ev.Submit():
                 self._submit(command)
-            case ev.StartWorker(worker=worker, role=role):
-                self._actors[worker] = actors.start(role, self.recipe, self.placement.shares[role])
-                self._starting[self._actors[worker].ready.remote()] = worker
+            case ev.StartWorker(worker=worker, pool=pool, role=role):
+                self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool])
+                self._loading[self._actors[worker].load.remote(role)] = worker
+            case ev.LoadRole(worker=worker, role=role):
+                log.info("%s loads %s: %s", worker, role, command.reason)
+                self._loading[self._actors[worker].load.remote(role)] = worker
             case ev.WantRows(count=count):
                 self._feed_rows(count)
             case ev.Forget(clip=clip, done=done):

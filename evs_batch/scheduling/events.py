@@ -51,7 +51,12 @@ class RowsArrived:
 
 @dataclass(frozen=True)
 class WorkerUp:
+    """A worker has loaded `role` in so many seconds, now holds these, and waits for calls."""
+
     worker: str
+    role: Role
+    held: frozenset[Role]
+    load_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class WorkerLost:
 class BatchDone:
     batch: int
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,18 @@ class WantRows:
 
 @dataclass(frozen=True, kw_only=True)
 class StartWorker:
+    """Start a process for a pool, and load a role's models there."""
+
+    worker: str
+    pool: str
+    role: Role
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRole:
+    """Load a role's models in a worker that is up, in the place of others if there is no room for both."""
+
     worker: str
     role: Role
     reason: str
@@ -139,4 +157,4 @@ class Abort:
     reason: str
 
 
-Command = WantRows | StartWorker | Submit | Forget | Commit | Finish | Abort
+Command = WantRows | StartWorker | LoadRole | Submit | Forget | Commit | Finish | Abort

@@ -1,35 +1,16 @@
 """The scheduler's memory. Only unfinished clips are in it, so it does not grow with the manifest."""
 
-from bisect import insort
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from evs_batch.scheduling.crew import Crew
 from evs_batch.scheduling.events import Size
-from evs_batch.spec.work import Role, Stage, Unit
+from evs_batch.scheduling.pace import Pace
+from evs_batch.scheduling.policy import Policy
+from evs_batch.scheduling.queues import Key, Queues
+from evs_batch.spec.work import Unit
 
 ADMISSION = 1  # the probe is free; every later stage needs a credit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What a run may use and how patient it is."""
-
-    path: tuple[Stage, ...]
-    workers: Mapping[Role, int]
-    call_frames: Mapping[Role, int]
-    budget_bytes: int
-    lookahead_clips: int
-    calls_in_flight: int = 2
-    max_wait_s: float = 0.5
-    max_attempts: int = 3
-    stall_s: float = 1800.0
-    max_start_failures: int = 3
-
-    @property
-    def join(self) -> int:
-        """The last stage, of clips that are more than one segment."""
-        return len(self.path) - 1
 
 
 @dataclass
@@ -48,6 +29,7 @@ class Credit:
     """Bytes for `held` segments of a clip: `ahead` of them open, `with_pixels` with frames, the others with latents."""
 
     bytes: int
+    frames: int
     with_pixels: int
     held: int
     ahead: int
@@ -96,28 +78,22 @@ class Batch:
 
 
 @dataclass
-class WorkerState:
-    """A process that is starting or up; `calls` are its batches, oldest first."""
-
-    role: Role
-    up: bool = False
-    calls: list[int] = field(default_factory=list)
-
-
-@dataclass
 class State:
     """Owned by one run and changed by `step` in place; equal events give equal commands."""
 
     policy: Policy
     clips: dict[str, ClipState] = field(default_factory=dict)
-    ready: dict[tuple[int, tuple[int, int]], list[tuple[int, Unit]]] = field(default_factory=dict)
     waiting: deque[str] = field(default_factory=deque)
+    queues: Queues = field(default_factory=Queues)
     replays: dict[int, deque[tuple[Unit, ...]]] = field(default_factory=dict)
-    workers: dict[str, WorkerState] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
     units_at: Counter[int] = field(default_factory=Counter)
-    start_failures: Counter[Role] = field(default_factory=Counter)
+    blocked_at: Counter[int] = field(default_factory=Counter)
+    start_failures: Counter[str] = field(default_factory=Counter)
+    pace: Pace = field(default_factory=Pace)
+    admitted: int = 0
     admitted_bytes: int = 0
+    admitted_frames: int = 0
     next_order: int = 0
     next_batch: int = 0
     next_worker: int = 0
@@ -126,6 +102,9 @@ class State:
     stopping: bool = False
     ended: bool = False
     progress_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self.crew = Crew(self.policy.calls_in_flight)
 
     def unit(self, unit: Unit) -> UnitState:
         return self.clips[unit.clip].units[unit.segment]
@@ -141,7 +120,9 @@ class State:
     def admit(self, clip: ClipState, credit: Credit, now_s: float) -> None:
         """Let a probed clip begin."""
         clip.credit = credit
+        self.admitted += 1
         self.admitted_bytes += credit.bytes
+        self.admitted_frames += credit.frames
         if clip.ends[0] > ADMISSION:
             self.enqueue(clip.units[0], now_s)
         else:
@@ -161,21 +142,28 @@ class State:
 
     def enqueue(self, unit: UnitState, now_s: float) -> None:
         """Offer a segment for its next call, behind older clips; one that needs others waits until they are there."""
-        clip = self.clips[unit.unit.clip]
+        clip, number = self.clips[unit.unit.clip], unit.unit.segment
+        self.blocked_at[unit.at] -= unit.blocked
         unit.blocked = not self._may_go(clip, unit)
-        if not unit.blocked:
-            unit.ready_s = now_s
-            shape = clip.size.shape if clip.size else (0, 0)
-            insort(self.ready.setdefault((unit.at, shape), []), (clip.order, unit.unit))
+        self.blocked_at[unit.at] += unit.blocked
+        if unit.blocked:
+            return
+        unit.ready_s = now_s
+        known = self.policy.path[unit.at].in_turn and clip.reader in self.crew.all
+        key = Key(clip.size.shape if clip.size else (0, 0), clip.reader if known else "")
+        self.queues.put(unit.at, key, clip.order, unit.unit, clip.frames(number))
 
     def _may_go(self, clip: ClipState, unit: UnitState) -> bool:
         """Whether the segments that a stage looks at are there, and there is room for the frames that it makes."""
         if clip.size is None or clip.credit is None or clip.count == 1 or unit.at == self.policy.join:
             return True
-        stage, others = self.policy.path[unit.at], [other for other in clip.units.values() if other is not unit]
-        if not all(clip.passed(at, unit.at) for at in clip.size.segments.lenders(stage, unit.unit.segment)):
+        stage, number = self.policy.path[unit.at], unit.unit.segment
+        if stage.in_turn and number > 0 and not clip.passed(number - 1, unit.at + 1):
+            return False
+        if not all(clip.passed(at, unit.at) for at in clip.size.segments.lenders(stage, number)):
             return False
         makes_pixels = "frames" in stage.gives and "frames" not in stage.needs
+        others = [other for other in clip.units.values() if other is not unit]
         return not makes_pixels or sum(map(self._has_pixels, others)) < clip.credit.with_pixels
 
     def _has_pixels(self, unit: UnitState) -> bool:
@@ -186,6 +174,10 @@ class State:
         """Offer the segments that have waited for others."""
         for unit in [unit for unit in clip.units.values() if unit.blocked]:
             self.enqueue(unit, now_s)
+
+    def moving(self, at: int) -> int:
+        """Segments at a stage that wait neither for others nor for memory."""
+        return self.units_at[at] - self.blocked_at[at] - (len(self.waiting) if at == ADMISSION else 0)
 
     def replay(self, at: int, units: tuple[Unit, ...]) -> None:
         """Offer segments for a call of their own, before all others of the stage."""
@@ -201,17 +193,19 @@ class State:
         """Drop a finished segment."""
         del self.clips[unit.unit.clip].units[unit.unit.segment]
         self.units_at[unit.at] -= 1
+        self.blocked_at[unit.at] -= unit.blocked
 
     def withdraw(self, clip: ClipState) -> None:
         """Drop a clip's segments wherever they are; what running calls make of them does not count any more."""
+        if not clip.units:
+            return
         for unit in list(clip.units.values()):
             self.close(unit)
 
         def others(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
             return tuple(unit for unit in units if unit.clip != clip.key)
 
-        ready = {key: [entry for entry in queue if entry[1].clip != clip.key] for key, queue in self.ready.items()}
-        self.ready = {key: queue for key, queue in ready.items() if queue}
+        self.queues.drop(clip.order, clip.key)
         self.replays = {at: deque(filter(None, map(others, queue))) for at, queue in self.replays.items()}
         self.batches = {number: replace(batch, units=others(batch.units)) for number, batch in self.batches.items()}
 
@@ -219,4 +213,7 @@ class State:
         """Drop a clip that has ended and give its credit back."""
         self.withdraw(clip)
         del self.clips[clip.key]
-        self.admitted_bytes -= clip.credit.bytes if clip.credit else 0
+        if clip.credit:
+            self.admitted -= 1
+            self.admitted_bytes -= clip.credit.bytes
+            self.admitted_frames -= clip.credit.frames

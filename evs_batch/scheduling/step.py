@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from evs_batch.scheduling import dispatch
+from evs_batch.scheduling import admission, dispatch, roles
+from evs_batch.scheduling.crew import WorkerState
 from evs_batch.scheduling.events import (
     Abort,
     BatchDone,
@@ -23,7 +24,7 @@ from evs_batch.scheduling.events import (
     WorkerUp,
 )
 from evs_batch.scheduling.retry import decide
-from evs_batch.scheduling.state import ADMISSION, Batch, ClipState, State, UnitState, WorkerState
+from evs_batch.scheduling.state import ADMISSION, Batch, ClipState, State, UnitState
 
 
 def step(state: State, event: Event, now_s: float) -> list[Command]:
@@ -48,21 +49,23 @@ def _rows_arrived(state: State, event: RowsArrived, now_s: float) -> Iterator[Co
 
 
 def _worker_up(state: State, event: WorkerUp, now_s: float) -> Iterator[Command]:
-    worker = state.workers[event.worker]
-    worker.up = True
-    state.start_failures[worker.role] = 0
+    state.crew.loaded(event.worker, event.held)
+    state.pace.load(event.role, event.load_s)
+    state.start_failures[state.crew.all[event.worker].pool] = 0
     yield from ()
 
 
 def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Command]:
-    worker = state.workers.pop(event.worker, None)
+    worker = state.crew.remove(event.worker)
     if worker is None:
         return
-    if not worker.up:
-        state.start_failures[worker.role] += 1
-        if state.start_failures[worker.role] >= state.policy.max_start_failures:
-            yield Abort(reason=f"{worker.role} workers cannot start: {event.cause}")
+    if worker.loading:
+        state.start_failures[worker.pool] += 1
+        if state.start_failures[worker.pool] >= state.policy.max_start_failures:
+            yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
             return
+    for unit in state.queues.orphans(event.worker):
+        state.enqueue(state.unit(unit), now_s)
     for place, number in enumerate(worker.calls):
         batch = state.batches.pop(number)
         if place == 0:
@@ -74,8 +77,9 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
 
 def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Command]:
     batch = _close(state, event.batch)
-    if batch is None:
+    if batch is None or not batch.units:
         return
+    state.pace.call(batch.at, sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units), event.seconds)
     for unit in batch.units:
         clip = state.clips[unit.clip]
         if size := event.sizes.get(unit.clip):
@@ -89,6 +93,7 @@ def _arrived(state: State, clip: ClipState, unit: UnitState, now_s: float) -> It
     """A segment has come to its next stage, or to its end."""
     join, segment = state.policy.join, unit.unit.segment
     if unit.at > join or (unit.at == join and clip.count == 1):
+        state.close(unit)
         state.forget(clip)
         yield Commit(clip=clip.key, failure=None, attempts=clip.attempts, reason="all stages are done")
     elif unit.at == ADMISSION:
@@ -136,7 +141,7 @@ def _close(state: State, number: int) -> Batch | None:
     """End a call; None if it was given up with its worker before."""
     batch = state.batches.pop(number, None)
     if batch is not None:
-        state.workers[batch.worker].calls.remove(number)
+        state.crew.take(batch.worker, number)
     return batch
 
 
@@ -196,10 +201,11 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
         yield Finish(interrupted=False, reason="every row is committed")
         return
     yield from _start_workers(state)
-    for clip, failure in dispatch.admit(state, now_s):
+    for clip, failure in admission.admit(state, now_s):
         yield _give_up(state, clip, failure, "it can never be admitted")
     yield from dispatch.submit_all(state, now_s)
-    unadmitted = sum(not clip.credit for clip in state.clips.values())
+    yield from roles.switch(state, now_s)
+    unadmitted = len(state.clips) - state.admitted
     if not state.exhausted and not state.asked and unadmitted < state.policy.lookahead_clips:
         state.asked = True
         yield WantRows(count=state.policy.lookahead_clips, reason=f"{unadmitted} clips are waiting")
@@ -208,13 +214,12 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
 
 
 def _start_workers(state: State) -> Iterator[Command]:
-    for role, wanted in state.policy.workers.items():
-        present = sum(worker.role == role for worker in state.workers.values())
-        for _ in range(wanted - present):
-            name = f"{role}-{state.next_worker}"
+    for name, pool in state.policy.pools.items():
+        while state.crew.present[name] < pool.size:
+            worker, role = f"{name}-{state.next_worker}", roles.first_role(state, pool)
             state.next_worker += 1
-            state.workers[name] = WorkerState(role)
-            yield StartWorker(worker=name, role=role, reason=f"{wanted} {role} workers are wanted")
+            state.crew.add(worker, WorkerState(name, pool.roles, pool.keeps, loading=role))
+            yield StartWorker(worker=worker, pool=name, role=role, reason=f"{pool.size} {name} workers are wanted")
 
 
 def _what_hangs(state: State) -> str:
@@ -222,5 +227,5 @@ def _what_hangs(state: State) -> str:
         oldest = state.batches[min(state.batches)]
         stage, clips = state.policy.path[oldest.at].name, dict.fromkeys(unit.clip for unit in oldest.units)
         return f"{oldest.worker} has not finished {stage} of {', '.join([*clips][:3])}"
-    starting = [name for name, worker in state.workers.items() if not worker.up]
+    starting = [name for name, worker in state.crew.all.items() if worker.loading]
     return f"still waiting for {', '.join(starting)} to start" if starting else "no worker can take what is ready"

@@ -171,7 +171,10 @@ def _with_strength(recipe: Recipe, strength: float) -> Recipe:
     return parse_recipe({**tree, "t2i": {**tree["t2i"], "strength": strength}})
 
 
-_WITHOUT_EFFECT = {"batch_frames", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles", "stall_s"}
+_WITHOUT_EFFECT = {
+    "batch_frames", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles",
+    "stall_s",
+}  # fmt: skip
 
 
 def _shown(switch_at: Any) -> Any:

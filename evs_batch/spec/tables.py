@@ -1,6 +1,6 @@
 """The tables of a recipe and their keys: default, range, meaning, and where a key comes from."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -142,6 +142,10 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     )
     offload: Literal["none", "models", "layers"] = key(
         "none", "what rests in the CPU's memory until it is used, for small GPUs: nothing, networks, or single layers"
+    )
+    gpus_per_worker: float = key(1.0, "GPUs of one worker, which holds both models; 0.5 lets two share one", gt=0, le=1)
+    labels: tuple[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")], ...] = key(
+        (), "labels, as in `ray start --labels key=value`, that a node must have for workers of the models"
     )
     batch_frames: int = key(64, "frames of one call, of several clips", ge=1)
     frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)

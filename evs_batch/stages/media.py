@@ -14,6 +14,7 @@ from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result
 from evs_batch.stages.worker import measure
@@ -42,12 +43,15 @@ class MediaRunner:
     def _probe(self, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:
             facts = probe(file)
-        size = measure(self.recipe, facts, item.budget_bytes)
-        if size.segments.count == 1:
-            return Result(arrays={}, probed=Probed(facts=facts, size=size, parts=item.parts))
-        digest = hashlib.blake2b(repr((facts, size.segments)).encode(), digest_size=8).hexdigest()
-        parts = storage.join(item.parts, digest)  # another video under the same name has other parts
-        there = storage.names(parts)
+        sizes = measure(self.recipe, facts, item.budget_bytes)
+        if sizes[0].segments.count == 1:
+            return Result(arrays={}, probed=Probed(facts=facts, size=sizes[0], parts=item.parts))
+        identity = (VERSION, self.recipe.fingerprint, item.clip, storage.checksum(item.clip.uri), facts)
+        folders = {_digest((*identity, size.segments)): size for size in sizes}
+        begun = storage.names(item.parts)
+        name, size = next((found for found in folders.items() if found[0] in begun), next(iter(folders.items())))
+        parts = storage.join(item.parts, name)
+        there = storage.names(parts) if name in begun else set()
         done = frozenset(number for number in range(size.segments.count) if _part_name(number) in there)
         return Result(arrays={}, probed=Probed(facts=facts, size=replace(size, done=done), parts=parts))
 
@@ -91,6 +95,11 @@ class MediaRunner:
             path = Path(folder) / "result.mp4"
             parts = (_open_part(item, number) for number in range(item.segments.count))
             return _published(path, item, *join(path, parts, item.known, source))
+
+
+def _digest(identity: Any) -> str:
+    """A folder name: parts are those of one clip, file, recipe and way to cut it, or of none."""
+    return hashlib.blake2b(repr(identity).encode(), digest_size=8).hexdigest()
 
 
 def _close(reader: Reader) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from evs_batch.media.probe import VideoFacts
 from evs_batch.models import zoo
-from evs_batch.scheduling.dispatch import credit
+from evs_batch.scheduling.admission import credit
 from evs_batch.scheduling.events import Size
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import cut
@@ -24,16 +25,21 @@ _COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
 
 
 def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
-    """Load what a role needs; a media worker never imports torch."""
-    return import_module(ROLES[role]).load(recipe, threads)
+    """Load what a role needs."""
+    return code(role).load(recipe, threads)
 
 
-def measure(recipe: Recipe, facts: VideoFacts, budget_bytes: int) -> Size:
-    """How a clip is cut and what a segment needs of the object store.
+def code(role: Role) -> Any:
+    """The module that serves a role; a media worker never imports torch."""
+    return import_module(ROLES[role])
 
-    Segments are shorter than the recipe's where those would never be admitted, down to a few frames.
+
+def measure(recipe: Recipe, facts: VideoFacts, budget_bytes: int) -> list[Size]:
+    """Ways to cut a clip, the longest segments first, and what one of them needs of the object store.
+
+    Segments are shorter than the recipe's only where those would never be admitted, down to a few frames.
     """
-    longest = recipe.runtime.segment_frames
+    longest, sizes = recipe.runtime.segment_frames, list[Size]()
     while True:
         segments = cut(facts.frames, longest)
         frames = -(-segments.frames // segments.count)
@@ -44,7 +50,9 @@ def measure(recipe: Recipe, facts: VideoFacts, budget_bytes: int) -> Size:
             shape=(facts.height, facts.width),
         )
         if longest <= SHORTEST_SEGMENT or credit(path(recipe), size).bytes <= budget_bytes:
-            return size
+            sizes.append(size)
+        if longest <= SHORTEST_SEGMENT:
+            return sizes
         longest = max(SHORTEST_SEGMENT, longest // 2)
 
 

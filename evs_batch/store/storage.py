@@ -84,6 +84,12 @@ def remove_folder(uri: str) -> None:
         log.warning("%s cannot be removed (%s)", uri, error)
 
 
+def checksum(uri: str) -> str:
+    """Changes when a file does: what its storage says of it, such as size, time and ETag."""
+    fs, path = filesystem(uri)
+    return str(fs.checksum(path))
+
+
 def names(uri: str) -> set[str]:
     """The names of what a folder holds; none if it is not there."""
     fs, path = filesystem(uri)

@@ -198,6 +198,15 @@ def test_sound_that_mp4_cannot_hold_is_refused_before_any_work(codec: str, name:
         probe(file)
 
 
+@pytest.mark.parametrize(("track", "what"), [("A_AAC", "audio in an unknown codec"), ("V_MPEG4/ISO/AVC", "unknown")])
+def test_a_track_in_an_unknown_codec_is_refused_by_name(track: str, what: str, film: Path, tmp_path: Path):
+    ffmpeg("-i", str(film), "-c", "copy", str(tmp_path / "a.mkv"))
+    data = (tmp_path / "a.mkv").read_bytes()
+    assert track.encode() in data
+    with pytest.raises(MediaError, match=what):
+        probe(BytesIO(data.replace(track.encode(), track[:2].encode() + b"X" * (len(track) - 2))))
+
+
 def test_a_bare_stream_that_cannot_be_sought_is_probed_or_refused_by_name(tmp_path: Path):
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=1", "-c:v", "libx264", str(tmp_path / "a.h264"))
     with (tmp_path / "a.h264").open("rb") as file:

@@ -8,6 +8,7 @@ from evs_batch.runtime.cluster import budget_bytes, connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
 from evs_batch.scheduling.events import FailureKind
+from evs_batch.scheduling.policy import Pool
 from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
 from evs_batch.spec.work import Unit, path
@@ -36,32 +37,52 @@ def test_errors_of_ray_are_kinds_of_failures(error: Exception, kind: FailureKind
     assert (cause.kind, cause.worker_lost) == (kind, worker_lost)
 
 
-def test_a_small_machine_gets_one_worker_of_each_role():
+BOTH = ("t2i", "t2v")
+
+
+def test_a_small_machine_gets_two_workers_that_take_both_roles():
     placed = place(load_recipe("demo"), {"CPU": 2.0}, None, None)
-    assert placed.workers == {"t2i": 1, "t2v": 1, "media": 1}
-    assert (placed.shares["t2i"].threads, placed.shares["t2i"].num_gpus) == (1, 0)
-    assert sum(placed.workers[role] * placed.shares[role].num_cpus for role in placed.workers) <= 2
+    assert placed.pools == {"model": Pool(2, BOTH), "media": Pool(1, ("media",))}
+    assert (placed.shares["model"].threads, placed.shares["model"].num_gpus) == (1, 0)
+    assert sum(placed.pools[name].size * placed.shares[name].num_cpus for name in placed.pools) <= 2
 
 
-def test_one_gpu_is_shared_by_both_models():
-    placed = place(load_recipe("demo"), {"CPU": 8.0, "GPU": 1.0}, None, None)
-    assert {role: placed.shares[role].num_gpus for role in ("t2i", "t2v", "media")} == {
-        "t2i": 0.5,
-        "t2v": 0.5,
-        "media": 0,
-    }
+def test_every_gpu_gets_a_worker():
+    for gpus in (1, 2, 8):
+        placed = place(load_recipe("demo"), {"CPU": 64.0, "GPU": float(gpus)}, None, None)
+        assert placed.pools["model"] == Pool(gpus, BOTH)
+        assert placed.shares["model"].num_gpus == 1.0
 
 
-def test_eight_gpus_are_divided_and_pins_are_kept():
-    assert place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, None, None).workers["t2i"] == 6
+def test_workers_may_share_a_gpu_or_ask_for_a_kind_of_node():
+    asked = load_recipe("demo", ["runtime.gpus_per_worker=0.5", "runtime.labels=['ray.io/accelerator-type=H100']"])
+    placed = place(asked, {"CPU": 8.0, "GPU": 2.0}, None, None)
+    assert (placed.pools["model"].size, placed.shares["model"].num_gpus) == (4, 0.5)
+    assert placed.shares["model"].labels == {"ray.io/accelerator-type": "H100"}
+    assert not placed.shares["media"].labels
+
+
+def test_with_offload_a_worker_has_one_model_on_its_gpu():
+    placed = place(load_recipe("demo", ["runtime.offload='models'"]), {"CPU": 8.0, "GPU": 1.0}, None, None)
+    assert placed.pools["model"] == Pool(1, BOTH, keeps=1)
+
+
+def test_pinned_pools_are_kept():
     pinned = place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, 5, 3)
-    assert (pinned.workers["t2i"], pinned.workers["t2v"], pinned.shares["t2i"].num_gpus) == (5, 3, 1.0)
+    assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(16, ("media",))}
+    assert pinned.shares["t2i"].num_gpus == 1.0
+    assert place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, None, 2).pools["t2i"].size == 6
+
+
+def test_one_model_needs_one_pool():
+    placed = place(load_recipe("demo", ["composition='T2I'"]), {"CPU": 8.0, "GPU": 4.0}, None, None)
+    assert placed.pools["t2i"] == Pool(4, ("t2i",))
+    assert "t2v" not in placed.pools
 
 
 def test_without_models_there_are_only_media_workers():
     placed = place(load_recipe("identity"), {"CPU": 4.0}, None, None)
-    assert (placed.workers["t2i"], placed.workers["t2v"]) == (0, 0)
-    assert placed.workers["media"] == 2
+    assert placed.pools == {"media": Pool(2, ("media",))}
 
 
 @pytest.mark.parametrize(
@@ -69,10 +90,10 @@ def test_without_models_there_are_only_media_workers():
 )
 def test_every_placement_fits_its_cluster(cpus: int, gpus: int, t2i: int | None):
     placed = place(load_recipe("demo"), {"CPU": float(cpus), "GPU": float(gpus)}, t2i, None)
-    models = placed.workers["t2i"] + placed.workers["t2v"]
-    assert sum(placed.workers[role] * placed.shares[role].num_cpus for role in placed.workers) <= cpus
-    on_one_gpu = int(1 / placed.shares["t2i"].num_gpus + 1e-9)
-    assert on_one_gpu * gpus >= models
+    assert sum(placed.pools[name].size * placed.shares[name].num_cpus for name in placed.pools) <= cpus
+    models = [name for name in placed.pools if name != "media"]
+    on_one_gpu = int(1 / placed.shares[models[0]].num_gpus + 1e-9)
+    assert on_one_gpu * gpus >= sum(placed.pools[name].size for name in models)
 
 
 def test_the_budget_is_the_smaller_of_recipe_and_object_store():

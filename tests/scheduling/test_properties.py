@@ -4,12 +4,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.policy import Pool
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.spec.work import Unit, path
-from tests.scheduling.world import World
+from tests.scheduling.world import World, pools
 
 SEEDS = st.integers(0, 2**32)
 LONGEST = st.sampled_from([1000, 64, 24])  # frames of a segment
+CREWS = st.one_of(
+    st.builds(lambda t2i, t2v: pools(t2i=t2i, t2v=t2v, media=2), st.integers(1, 4), st.integers(1, 3)),
+    st.builds(
+        lambda size, keeps: {"model": Pool(size, ("t2i", "t2v"), keeps), **pools(media=2)},
+        st.integers(1, 5), st.integers(1, 2),
+    ),
+)  # fmt: skip
 RECIPES = st.sampled_from(
     [
         Recipe(),
@@ -25,16 +33,15 @@ RECIPES = st.sampled_from(
 @given(
     SEEDS,
     st.integers(0, 40),
-    st.integers(1, 4),
-    st.integers(1, 3),
+    CREWS,
     st.integers(40, 400),
     st.booleans(),
     LONGEST,
     RECIPES,
 )
-def test_without_faults_every_segment_passes_every_stage_once(seed, clips, t2i, t2v, budget, one_call, longest, recipe):
+def test_without_faults_every_segment_passes_every_stage_once(seed, clips, crew, budget, one_call, longest, recipe):
     world = World(
-        seed, clips, chaos=0.0, longest=longest, workers={"t2i": t2i, "t2v": t2v, "media": 2}, budget_bytes=budget,
+        seed, clips, chaos=0.0, longest=longest, pools=crew, budget_bytes=budget,
         calls_in_flight=1 if one_call else 2, path=path(recipe),
     )  # fmt: skip
     names = list(world.rows)
@@ -51,10 +58,10 @@ def test_without_faults_every_segment_passes_every_stage_once(seed, clips, t2i, 
 
 
 @settings(max_examples=400)
-@given(SEEDS, st.integers(1, 40), st.floats(0.05, 0.8), st.integers(1, 4), st.integers(200, 400), LONGEST)
-def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, workers, budget, longest):
+@given(SEEDS, st.integers(1, 40), st.floats(0.05, 0.8), CREWS, st.integers(200, 400), LONGEST)
+def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, crew, budget, longest):
     world = World(
-        seed, clips, chaos, longest, workers={"t2i": workers, "t2v": workers, "media": 2}, budget_bytes=budget,
+        seed, clips, chaos, longest, pools=crew, budget_bytes=budget,
         max_start_failures=1000, max_attempts=50,
     )  # fmt: skip
     names = list(world.rows)

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
 from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.policy import Pool
 from evs_batch.scheduling.state import State
 from evs_batch.spec.recipe import parse_recipe
 from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Unit, path
-from tests.scheduling.world import only, play, policy
+from tests.scheduling.world import only, play, policy, up
 
 SIZE = ev.Size(Segments(16), 8, 2, (64, 64))
 
@@ -18,7 +19,7 @@ def started(*clips: str, exhausted: bool = True, size: ev.Size = SIZE, **changes
     """A run whose workers are up and whose clips are decoded; returns what was submitted last, by worker role."""
     state = State(policy(**changes))
     commands = play(state, ev.Tick(), ev.RowsArrived(clips, exhausted))
-    commands += play(state, *[ev.WorkerUp(command.worker) for command in only(commands, ev.StartWorker)])
+    commands += play(state, *[up(command.worker) for command in only(commands, ev.StartWorker)])
     while calls := [call for call in only(commands, ev.Submit) if call.stage.role == "media"]:
         sizes = {name: size for call in calls if call.stage.name == "probe" for name in clips_of(call)}
         later = [c for c in only(commands, ev.Submit) if c.stage.role != "media"]
@@ -42,7 +43,7 @@ def test_frames_of_several_clips_share_a_call_up_to_its_limit():
 
 def test_both_models_work_at_once_on_different_clips():
     state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
-    commands = play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
+    commands = play(state, ev.BatchDone(state.crew.all["t2i-0"].calls[0]))
     assert [(call.stage.name, clips_of(call)) for call in only(commands, ev.Submit)] == [("t2v", ("a",))]
     running = {state.policy.path[batch.at].name: tuple(u.clip for u in batch.units) for batch in state.batches.values()}
     assert running == {"t2i_a": ("b",), "t2v": ("a",)}, "while clip k is in T2V, clip k+1 is in T2I"
@@ -50,9 +51,9 @@ def test_both_models_work_at_once_on_different_clips():
 
 def test_later_stages_go_first():
     state, _ = started("a", "b", "c", calls_in_flight=1, call_frames={"t2i": 16, "t2v": 16})
-    play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
-    play(state, ev.BatchDone(state.workers["t2v-1"].calls[0]))
-    commands = play(state, ev.BatchDone(state.workers["t2i-0"].calls[0]))
+    play(state, ev.BatchDone(state.crew.all["t2i-0"].calls[0]))
+    play(state, ev.BatchDone(state.crew.all["t2v-1"].calls[0]))
+    commands = play(state, ev.BatchDone(state.crew.all["t2i-0"].calls[0]))
     assert [clips_of(call) for call in only(commands, ev.Submit) if call.stage.name == "t2i_b"] == [("a",)]
 
 
@@ -72,7 +73,7 @@ def test_credits_hold_clips_back_until_others_are_done():
 
 def test_a_clip_larger_than_the_whole_budget_fails_with_the_way_out():
     state = State(policy(budget_bytes=5))
-    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
     probe = only(commands, ev.Submit)[0]
     commands = play(state, ev.BatchDone(probe.batch, {"a": SIZE}))
     failure = only(commands, ev.Commit)[0].failure
@@ -85,7 +86,7 @@ def test_a_lost_worker_is_replaced_and_only_its_oldest_call_is_suspected():
     commands = play(state, ev.WorkerLost("t2i-0", "killed"))
     assert [command.role for command in only(commands, ev.StartWorker)] == ["t2i"]
     new = only(commands, ev.StartWorker)[0].worker
-    calls = only(play(state, ev.WorkerUp(new)), ev.Submit)
+    calls = only(play(state, up(new)), ev.Submit)
     assert [(clips_of(call), call.reason) for call in calls] == [
         (("a",), "replayed alone after a failure"),
         (("b",), "a full call"),
@@ -113,7 +114,7 @@ def test_a_failed_call_is_halved_until_the_guilty_clip_is_alone():
 
 def test_bad_input_fails_at_once():
     state = State(policy())
-    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
     call = only(commands, ev.Submit)[0]
     commands = play(state, ev.BatchFailed(call.batch, ev.FailureKind.BAD_INPUT, "MediaError", "no video"))
     assert (only(commands, ev.Commit)[0].attempts, only(commands, ev.Commit)[0].failure.stage) == (1, "probe")
@@ -207,7 +208,7 @@ def test_what_an_earlier_run_has_done_is_not_done_again():
 
 def test_a_clip_of_which_every_part_is_there_is_only_joined():
     state = State(policy(budget_bytes=1000, path=NEAR))
-    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
     done = replace(LONG, done=frozenset(range(6)))
     commands = play(state, ev.BatchDone(only(commands, ev.Submit)[0].batch, {"a": done}))
     assert [call.stage.name for call in only(commands, ev.Submit)] == ["join"]
@@ -215,7 +216,7 @@ def test_a_clip_of_which_every_part_is_there_is_only_joined():
 
 def test_a_clip_whose_segments_need_more_than_the_budget_fails_with_the_way_out():
     state = State(policy(budget_bytes=13, path=NEAR))
-    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), ev.WorkerUp("media-2"))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
     commands = play(state, ev.BatchDone(only(commands, ev.Submit)[0].batch, {"a": LONG}))
     message = only(commands, ev.Commit)[0].failure.message
     assert message.startswith(
@@ -225,8 +226,8 @@ def test_a_clip_whose_segments_need_more_than_the_budget_fails_with_the_way_out(
 
 
 def test_the_segments_of_a_clip_are_decoded_by_one_worker():
-    state = State(policy(workers={"media": 2}, budget_bytes=1000))
-    commands = play(state, ev.Tick(), ev.RowsArrived(("a", "b"), True), ev.WorkerUp("media-0"), ev.WorkerUp("media-1"))
+    state = State(policy(pools={"media": Pool(2, ("media",))}, budget_bytes=1000))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a", "b"), True), up("media-0"), up("media-1"))
     probes = only(commands, ev.Submit)
     commands = play(state, *[ev.BatchDone(call.batch, {clips_of(call)[0]: LONG}) for call in probes])
     readers: dict[str, set[str]] = {"a": set(), "b": set()}

@@ -5,18 +5,30 @@ from random import Random
 
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.artifacts import Artifacts
-from evs_batch.scheduling.state import ADMISSION, Policy, State
+from evs_batch.scheduling.policy import Policy, Pool
+from evs_batch.scheduling.state import ADMISSION, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import cut
 from evs_batch.spec.work import Unit, path
 
 
+def pools(**sizes: int) -> dict[str, Pool]:
+    """Pools of one role each."""
+    return {role: Pool(size, (role,)) for role, size in sizes.items()}
+
+
+def up(worker: str) -> ev.WorkerUp:
+    """A worker of a pool of one role has loaded it."""
+    role = worker.split("-", maxsplit=1)[0]
+    return ev.WorkerUp(worker, role, frozenset([role]), load_s=1.0)
+
+
 def policy(**changes) -> Policy:
     """One worker of each role, calls of 64 frames, room for 100 bytes."""
     known = {
         "path": path(Recipe()),
-        "workers": {"t2i": 1, "t2v": 1, "media": 1},
+        "pools": pools(t2i=1, t2v=1, media=1),
         "call_frames": {"t2i": 64, "t2v": 64},
         "budget_bytes": 100,
         "lookahead_clips": 8,
@@ -46,7 +58,8 @@ class World:
         self.sizes = {name: self._size(longest) for name in self.rows}
         self.artifacts = Artifacts(self.state.policy.path)
         self.running: dict[int, ev.Submit] = {}
-        self.starting: list[str] = []
+        self.loading: list[tuple[str, str]] = []
+        self.held: dict[str, frozenset[str]] = {}
         self.commits: Counter[str] = Counter()
         self.failures: dict[str, ev.Failure] = {}
         self.done: dict[Unit, list[str]] = defaultdict(list)
@@ -75,17 +88,25 @@ class World:
             self._check()
 
     def _happen(self) -> ev.Event:
-        choices = ["tick"] + ["start"] * bool(self.starting) + ["finish"] * 3 * bool(self.running)
+        choices = ["tick"] + ["load"] * bool(self.loading) + ["finish"] * 3 * bool(self.running)
         match self.random.choice(choices):
-            case "start":
-                worker = self.starting.pop(self.random.randrange(len(self.starting)))
-                if self.random.random() < self.chaos / 4:
-                    return ev.WorkerLost(worker, "died while loading")
-                return ev.WorkerUp(worker)
+            case "load":
+                return self._load(*self.loading.pop(self.random.randrange(len(self.loading))))
             case "finish":
                 return self._finish(self._oldest_of_a_worker())
             case _:
                 return ev.Tick()
+
+    def _load(self, worker: str, role: str) -> ev.Event:
+        if self.random.random() < self.chaos / 4:
+            return ev.WorkerLost(worker, "died while loading")
+        held, keeps = (
+            self.held.get(worker, frozenset()),
+            self.state.policy.pools[worker.split("-", maxsplit=1)[0]].keeps,
+        )
+        no_room = len(held) >= keeps or self.random.random() < self.chaos / 8
+        self.held[worker] = frozenset([role]) if no_room else held | {role}
+        return ev.WorkerUp(worker, role, self.held[worker], load_s=self.random.random())
 
     def _oldest_of_a_worker(self) -> ev.Submit:
         worker = self.random.choice(sorted({call.worker for call in self.running.values()}))
@@ -109,7 +130,7 @@ class World:
                 self._begin(unit.clip, self.sizes[unit.clip].done)
             self.artifacts.keep(call.stage, unit, [f"{name} of {unit}" for name in call.stage.gives])
         sizes = {unit.clip: self.sizes[unit.clip] for unit in call.units} if call.stage.name == "probe" else {}
-        return ev.BatchDone(call.batch, sizes)
+        return ev.BatchDone(call.batch, sizes, self.random.random())
 
     def _valid(self, call: ev.Submit) -> tuple[Unit, ...]:
         """What still counts of a call."""
@@ -131,10 +152,12 @@ class World:
                 case ev.WantRows(count=count):
                     taken, self.rows = self.rows[:count], self.rows[count:]
                     self._do(play(self.state, ev.RowsArrived(tuple(taken), not self.rows), now_s=self.now_s))
-                case ev.StartWorker(worker=worker):
-                    self.starting.append(worker)
+                case ev.StartWorker(worker=worker, role=role) | ev.LoadRole(worker=worker, role=role):
+                    assert not any(call.worker == worker for call in self.running.values())
+                    self.loading.append((worker, role))
                 case ev.Submit(batch=batch, stage=stage, units=units):
                     self.running[batch] = command
+                    assert stage.role in self.held[command.worker], "only who holds a model can run it"
                     self.artifacts.inputs(stage, units)  # a KeyError if something is not there
                 case ev.Forget(clip=clip, done=done):
                     self._begin(clip, done)
@@ -149,6 +172,9 @@ class World:
     def _check(self) -> None:
         """What must hold after every step."""
         state = self.state
+        for at in range(len(state.policy.path)):
+            units = [unit for clip in state.clips.values() for unit in clip.units.values() if unit.at == at]
+            assert (state.units_at[at], state.blocked_at[at]) == (len(units), sum(unit.blocked for unit in units))
         assert 0 <= state.admitted_bytes <= state.policy.budget_bytes
         running = [(call, self._valid(call)) for call in self.running.values()]
         in_flight = Counter(unit for _, units in running for unit in units)

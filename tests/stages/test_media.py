@@ -93,12 +93,23 @@ def test_the_probe_finds_the_parts_of_an_earlier_run(film: Path, tmp_path: Path)
     run(runner, ENCODE, segment, frames=frames)
     assert probe_of(runner, film).size.done == {1}
 
-    other = tmp_path / "other.mp4"
-    ffmpeg("-i", str(film), "-r", "24", "-pix_fmt", "yuv420p", str(other))
-    other.replace(film)
-    assert probe_of(runner, film).size.done == frozenset(), "another video has other parts"
-    shorter = media.MediaRunner(parse_recipe({"runtime": {"segment_frames": 10}}))
+    assert not probe_of(runner, film, clip=replace(segment.clip, prompt="y")).size.done
+    assert not probe_of(media.MediaRunner(replace_keys(recipe, seed=5)), film).size.done
+    negative = tmp_path / "other.mp4"
+    ffmpeg("-i", str(film), "-vf", "negate", "-pix_fmt", "yuv420p", str(negative))
+    negative.replace(film)
+    assert probe_of(runner, film).facts == segment.facts
+    assert not probe_of(runner, film).size.done, "another video has other parts, even with the same timestamps"
+    assert probe_of(runner, film, budget_bytes=0).size.segments.count == 5
+    before = replace(item(film, cut(FRAMES, 8), 2), parts=probe_of(runner, film, budget_bytes=0).parts)
+    run(runner, ENCODE, before, frames=run(runner, DECODE, before).arrays["frames"])
+    assert probe_of(runner, film).size.done == {2}, "parts are used, even if there is room for longer ones now"
+    shorter = media.MediaRunner(replace_keys(recipe, runtime={"segment_frames": 10}))
     assert probe_of(shorter, film).parts != probe_of(runner, film).parts
+
+
+def replace_keys(recipe: Recipe, **keys: Any) -> Recipe:
+    return parse_recipe({**recipe.model_dump(), **keys})
 
 
 def test_segments_are_shorter_where_memory_is_small(film: Path):
@@ -107,8 +118,9 @@ def test_segments_are_shorter_where_memory_is_small(film: Path):
     assert [probe_of(runner, film, round(mb * 1e6)).size.segments.count for mb in (4, 3.7, 2, 0)] == [1, 3, 5, 5]
 
 
-def probe_of(runner: media.MediaRunner, film: Path, budget_bytes: int = 10**9) -> Probed:
-    return run(runner, PROBE, replace(item(film, Segments(1), 0), facts=None, budget_bytes=budget_bytes)).probed
+def probe_of(runner: media.MediaRunner, film: Path, budget_bytes: int = 10**9, clip: Clip | None = None) -> Probed:
+    asked = replace(item(film, Segments(1), 0), facts=None, budget_bytes=budget_bytes)
+    return run(runner, PROBE, replace(asked, clip=clip or asked.clip)).probed
 
 
 def test_a_file_that_cannot_be_decoded_is_not_kept_open(film: Path):

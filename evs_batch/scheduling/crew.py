@@ -1,0 +1,112 @@
+"""The workers of a run, and which of them can take a call."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from evs_batch.spec.work import Role
+
+
+@dataclass
+class WorkerState:
+    """A process: the roles that it can take, those that it holds, the one that it is loading, its calls, oldest first.
+
+    It `keeps` so many roles at once; fewer than its pool says where one had to go for another.
+    """
+
+    pool: str
+    roles: tuple[Role, ...]
+    keeps: int
+    loading: Role | None
+    held: frozenset[Role] = frozenset()
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def up(self) -> bool:
+        return bool(self.held)
+
+
+class Crew:
+    """All workers by name. Those that can take a call of a role are looked up, not searched: there may be thousands."""
+
+    def __init__(self, calls_in_flight: int) -> None:
+        self._limit, self.all = calls_in_flight, dict[str, WorkerState]()
+        self.present: Counter[str] = Counter()
+        self.holders: Counter[Role] = Counter()
+        self._idle: dict[Role, dict[str, None]] = defaultdict(dict)
+        self._spare: dict[Role, dict[str, None]] = defaultdict(dict)
+
+    def add(self, name: str, worker: WorkerState) -> None:
+        self.all[name] = worker
+        self.present[worker.pool] += 1
+        self.holders.update(_counted(worker))
+
+    def remove(self, name: str) -> WorkerState | None:
+        """Take a worker out; None if it is gone already."""
+        worker = self.all.pop(name, None)
+        if worker:
+            self.present[worker.pool] -= 1
+            self.holders.subtract(_counted(worker))
+            self._unlist(name, worker)
+        return worker
+
+    def load(self, name: str, role: Role) -> None:
+        """A worker without calls begins to load a role's models: it counts as one that holds them."""
+        self.all[name].loading = role
+        self.holders[role] += 1
+        self._unlist(name, self.all[name])
+
+    def loaded(self, name: str, held: frozenset[Role]) -> None:
+        """A worker holds these roles now, and waits for calls."""
+        worker = self.all[name]
+        self.holders.subtract(_counted(worker))
+        if not worker.held <= held:
+            worker.keeps = len(held)
+        worker.held, worker.loading = held, None
+        self.holders.update(_counted(worker))
+        self._list(name, worker)
+
+    def give(self, name: str, batch: int) -> None:
+        self._unlist(name, self.all[name])
+        self.all[name].calls.append(batch)
+        self._list(name, self.all[name])
+
+    def take(self, name: str, batch: int) -> None:
+        """A call of a worker has ended."""
+        self._unlist(name, self.all[name])
+        self.all[name].calls.remove(batch)
+        self._list(name, self.all[name])
+
+    def free(self, role: Role, *, spare: bool) -> str | None:
+        """A worker for a call: one that has none, else with `spare` one that has room for another."""
+        for listed in (self._idle[role], self._spare[role] if spare else {}):
+            for name in listed:
+                return name
+        return None
+
+    def has_room(self, name: str, *, spare: bool) -> bool:
+        """Whether this very worker can take a call."""
+        worker = self.all[name]
+        return worker.up and not worker.loading and len(worker.calls) < (self._limit if spare else 1)
+
+    def idle(self) -> Iterator[str]:
+        """Workers that hold something and do nothing."""
+        for listed in self._idle.values():
+            yield from listed
+
+    def _list(self, name: str, worker: WorkerState) -> None:
+        if worker.loading or len(worker.calls) >= self._limit:
+            return
+        for role in worker.held:
+            (self._spare if worker.calls else self._idle)[role][name] = None
+
+    def _unlist(self, name: str, worker: WorkerState) -> None:
+        for role in worker.held:
+            self._idle[role].pop(name, None)
+            self._spare[role].pop(name, None)
+
+
+def _counted(worker: WorkerState) -> frozenset[Role]:
+    """What a worker has and will have."""
+    coming: frozenset[Role] = frozenset([worker.loading] if worker.loading else [])
+    return worker.held | coming
