@@ -15,6 +15,7 @@ from rich.text import Text
 from evs_batch import driver
 
 LINE_EVERY_S = 5.0
+_POOLS = {"model": "the models", "t2i": "the T2I pool", "t2v": "the T2V pool", "media": "decoding and encoding"}
 
 
 @contextlib.contextmanager
@@ -79,6 +80,11 @@ def print_summary(summary: driver.Summary) -> None:
     console.print(
         f"{summary.success} of {summary.rows} rows done{skipped}, {summary.failed} failed, {summary.elapsed_s:.1f} s"
     )
+    if summary.reached:
+        console.print(
+            f"this run reached {summary.reached.fraction:.2f} of what its workers allow (full calls, no pause); "
+            f"bottleneck: {_POOLS.get(summary.reached.bottleneck, summary.reached.bottleneck)}"
+        )
     if summary.overlap_s:
         console.print(f"T2I and T2V worked at the same time for {summary.overlap_s:.1f} s")
     out = Console(highlight=False, soft_wrap=True)

@@ -99,6 +99,18 @@ def seams(
     _show("seams", measured.measure(recipe, overrides, _seeds(clips, validation)), json_file)
 
 
+@app.command()
+def schedule(
+    workers: list[int] = typer.Option([], "--workers", min=1, help="How many; several times for several counts."),
+    json_file: Path | None = JSON,
+) -> None:
+    """The scheduler on simulated workers against data-parallel and a static split: achieved / ideal."""
+    from evs_batch.bench import schedule as simulated
+
+    rows = [row for count in workers or simulated.WORKERS for row in simulated.measure(count)]
+    _show("schedule", rows, json_file)
+
+
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 

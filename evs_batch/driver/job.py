@@ -213,9 +213,12 @@ class Job:
         stats = self.progress.as_dict()
         if loop:
             self.progress.overlap_s = loop.timeline.overlap_s()
+            self.progress.reached = loop.timeline.account.reached(loop.policy)
             stats["overlap_s"] = round(self.progress.overlap_s, 3)
-            stats["busy_s"] = {worker: round(busy_s, 3) for worker, busy_s in loop.timeline.busy_s.items()}
+            stats["reached"] = vars(self.progress.reached) if self.progress.reached else None
+            stats |= loop.timeline.account.as_dict(loop.policy, time.time() - self.progress.started_s)
             stats["timeline"] = list(loop.timeline.calls)
+            ledger.write_trace(self._output, self._options.shard, loop.timeline.trace())
         ledger.write_stats(self._output, self._options.shard, stats)
 
     def _summary(self) -> Summary:
@@ -228,6 +231,7 @@ class Job:
             skipped=progress.skipped,
             elapsed_s=time.time() - progress.started_s,
             overlap_s=progress.overlap_s,
+            reached=progress.reached,
             signal=self._signals.received,
         )
 

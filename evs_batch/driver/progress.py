@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from evs_batch.runtime.account import Reached
 from evs_batch.spec.errors import ManifestError
 
 
@@ -38,6 +39,7 @@ class Summary:
     skipped: int
     elapsed_s: float
     overlap_s: float
+    reached: Reached | None
     signal: signal.Signals | None
 
     @property
@@ -61,6 +63,7 @@ class Progress:
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "starting"
     overlap_s: float = 0.0
+    reached: Reached | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; times are Unix seconds."""

@@ -18,12 +18,16 @@ from evs_batch.stages.worker import code, load_runner
 
 @dataclass(frozen=True, kw_only=True)
 class CallMeta:
-    """What the driver needs to know of a call: small, so that it never pulls latents. Times are Unix seconds."""
+    """What the driver needs to know of a call: small, so that it never pulls latents.
+
+    Times are Unix seconds; `bytes` are those of the arrays that it gives.
+    """
 
     started_s: float
     ended_s: float
     probed: tuple[Probed | None, ...]
     rows: tuple[Mapping[str, Any] | None, ...]
+    bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class WorkerMeta:
     node: str
     role: Role
     load_s: float
+    ended_s: float
     held: frozenset[Role]
 
 
@@ -43,6 +48,9 @@ class Worker:
     def __init__(self, recipe: Recipe, threads: int) -> None:
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
+
+    def here(self) -> None:
+        """Answers as soon as there is a process."""
 
     def load(self, role: Role) -> WorkerMeta:
         """Load a role's models, beside those that are there or, if there is no room for both, in their place."""
@@ -63,6 +71,7 @@ class Worker:
             node=ray.get_runtime_context().get_node_id(),
             role=role,
             load_s=time.monotonic() - began_s,
+            ended_s=time.time(),
             held=frozenset(self._runners),
         )
 
@@ -76,13 +85,14 @@ class Worker:
             items = [replace(item, facts=next(parts)) for item in items]
         inputs = [assemble(stage, item, parts) for item in items]
         results = self._runners[stage.role].run(stage, list(items), inputs)
+        given = [result.arrays[name] for result in results for name in stage.gives]
         meta = CallMeta(
             started_s=started_s,
             ended_s=time.time(),
             probed=tuple(result.probed for result in results),
             rows=tuple(result.row for result in results),
+            bytes=sum(array.nbytes for array in given),
         )
-        given = [result.arrays[name] for result in results for name in stage.gives]
         return (meta, *given) if given else meta
 
 

@@ -106,6 +106,21 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
     )
 
 
+def why_not_placed(share: Share) -> str:
+    """What a worker waits for that Ray has not started."""
+    wanted = {"CPU": share.num_cpus, "GPU": share.num_gpus}
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    fitting = [node for node in nodes if share.labels.items() <= node.get("Labels", {}).items()]
+    if not fitting:
+        labels = ", ".join(f"{name}={value}" for name, value in share.labels.items())
+        return f"none of {len(nodes)} nodes has the labels {labels}"
+    needs = " and ".join(f"{amount:g} {name}" for name, amount in wanted.items() if amount)
+    if not any(all(node["Resources"].get(name, 0) >= amount for name, amount in wanted.items()) for node in fitting):
+        return f"no node has {needs}"
+    free = ray.available_resources()
+    return f"it needs {needs}, and free are " + ", ".join(f"{free.get(name, 0):g} {name}" for name in wanted)
+
+
 def budget_bytes(recipe: Recipe, resources: Mapping[str, float]) -> int:
     """Bytes that clips in flight may take: the recipe's limit, or what the object store can hold."""
     store = resources.get("object_store_memory", float("inf"))

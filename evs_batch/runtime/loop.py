@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from evs_batch.runtime import actors
+from evs_batch.runtime import actors, cluster
 from evs_batch.runtime.cluster import Placement
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline
@@ -26,6 +26,8 @@ from evs_batch.spec.work import Clip, Stage, Unit
 from evs_batch.stages.item import Item, Probed
 
 TICK_S = 0.1
+LOOK_S = 1.0
+PLACEMENT_S = 15.0  # a worker that has no process after so long waits for something
 log = logging.getLogger("evs_batch")
 
 
@@ -39,6 +41,15 @@ class Finished:
     row: Mapping[str, Any]
     seconds: Mapping[str, float]
     segments: int
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call in flight: what it gives, and when it was submitted, in Unix seconds."""
+
+    submit: ev.Submit
+    given: list[Any]
+    at_s: float
 
 
 @dataclass(kw_only=True)
@@ -66,7 +77,10 @@ class Loop:
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, Any] = {}
         self._loading: dict[Any, str] = {}
-        self._calls: dict[Any, tuple[ev.Submit, list[Any]]] = {}
+        self._placing: dict[Any, tuple[str, float]] = {}
+        self._not_placed: dict[str, str] = {}
+        self._looked_s = 0.0
+        self._calls: dict[Any, _Call] = {}
         self._events: deque[ev.Event] = deque()
         self._end: ev.Finish | ev.Abort | None = None
 
@@ -81,11 +95,15 @@ class Loop:
             for ref in self._news():
                 self._take(ref)
             self._feed(ev.Tick())
+            self._look_for_placement()
             self.on_tick(self)
         for actor in self._actors.values():
             ray.kill(actor)
         if isinstance(self._end, ev.Abort):
-            raise RunError("the run", self._end.reason, "mend the cause and run the same command again: it resumes")
+            why = "".join(f"; {said}" for said in self._not_placed.values())
+            raise RunError(
+                "the run", self._end.reason + why, "mend the cause and run the same command again: it resumes"
+            )
 
     def _news(self) -> list[Any]:
         """References of small metas that have arrived; waits at most a tick."""
@@ -97,11 +115,25 @@ class Loop:
         more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0) if ready else ([], [])
         return more or ready
 
+    def _look_for_placement(self) -> None:
+        """Say, once for a pool, what workers wait for that Ray does not start."""
+        now_s = time.monotonic()
+        if not self._placing or now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        placed, _ = ray.wait([*self._placing], num_returns=len(self._placing), timeout=0)
+        self._placing = {ref: worker for ref, worker in self._placing.items() if ref not in placed}
+        for pool, since_s in self._placing.values():
+            if now_s - since_s >= PLACEMENT_S and pool not in self._not_placed:
+                why = cluster.why_not_placed(self.placement.shares[pool])
+                self._not_placed[pool] = f"workers of the pool '{pool}' are not placed: {why}"
+                log.warning("%s", self._not_placed[pool])
+
     def _take(self, ref: Any) -> None:
         if ref in self._loading:
             self._take_worker(self._loading.pop(ref), ref)
         elif ref in self._calls:  # a call of a worker that was lost a moment ago is no news
-            self._take_call(*self._calls.pop(ref), ref)
+            self._take_call(self._calls.pop(ref), ref)
 
     def _take_worker(self, worker: str, ref: Any) -> None:
         try:
@@ -110,9 +142,11 @@ class Loop:
             self._lose(worker, classify(error).message)
         else:
             self.worker_metas[worker] = meta
+            self.timeline.load(worker, meta)
             self._feed(ev.WorkerUp(worker, meta.role, meta.held, meta.load_s))
 
-    def _take_call(self, call: ev.Submit, given: list[Any], ref: Any) -> None:
+    def _take_call(self, made: "_Call", ref: Any) -> None:
+        call = made.submit
         try:
             meta: actors.CallMeta = ray.get(ref)
         except RayError as error:
@@ -127,11 +161,12 @@ class Loop:
             if probed and unit.clip in self._clips:
                 sizes[unit.clip], self._probed[unit.clip] = probed.size, probed
                 self._begin(unit.clip, probed.size.done)
-        self._keep(call, given, meta)
+        self._keep(made, meta)
         self._feed(ev.BatchDone(call.batch, sizes, meta.ended_s - meta.started_s))
 
-    def _keep(self, call: ev.Submit, given: list[Any], meta: actors.CallMeta) -> None:
+    def _keep(self, made: "_Call", meta: actors.CallMeta) -> None:
         """Take what a call made, but for clips that have failed or begun again meanwhile."""
+        call, given = made.submit, made.given
         batch, width = self.state.batches.get(call.batch), len(call.stage.gives)
         frames = {}
         for at, unit in enumerate(call.units):
@@ -141,7 +176,7 @@ class Loop:
             frames[unit] = len(self._probed[unit.clip].size.segments.span(unit.segment))
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
-        self.timeline.add(call.stage, call.worker, frames, meta)
+        self.timeline.add(call.stage, call.worker, frames, meta, made.at_s)
 
     def _lose(self, worker: str, cause: str) -> None:
         """Give a worker up, with whatever it still seems to do."""
@@ -149,7 +184,7 @@ class Loop:
             return
         ray.kill(self._actors.pop(worker))
         self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
-        self._calls = {ref: call for ref, call in self._calls.items() if call[0].worker != worker}
+        self._calls = {ref: call for ref, call in self._calls.items() if call.submit.worker != worker}
         self._feed(ev.WorkerLost(worker, cause))
 
     def _begin(self, clip: str, done: Collection[int]) -> None:
@@ -169,6 +204,7 @@ class Loop:
                 self._submit(command)
             case ev.StartWorker(worker=worker, pool=pool, role=role):
                 self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool])
+                self._placing[self._actors[worker].here.remote()] = (pool, time.monotonic())
                 self._loading[self._actors[worker].load.remote(role)] = worker
             case ev.LoadRole(worker=worker, role=role):
                 log.info("%s loads %s: %s", worker, role, command.reason)
@@ -191,7 +227,7 @@ class Loop:
         facts = [self._facts_of(unit.clip) for unit in call.units] if call.stage.whole else []
         made = method.remote(call.stage, items, *facts, *self._artifacts.inputs(call.stage, call.units))
         meta, *given = made if count > 1 else [made]
-        self._calls[meta] = (call, given)
+        self._calls[meta] = _Call(call, given, time.time())
 
     def _item(self, stage: Stage, unit: Unit) -> Item:
         """What a worker is told; the facts of a whole clip come by reference."""

@@ -51,6 +51,8 @@ def credit(path: Sequence[Stage], size: Size, ahead: int = 0) -> Credit:
 
 
 def _segments_ahead(policy: Policy, size: Size) -> int:
+    if size.segments.count == 1:
+        return 0
     call_frames = max(policy.call_frames.values(), default=0)
     return -(-CALLS_AHEAD * max(1, call_frames * size.segments.count) // size.segments.frames)
 

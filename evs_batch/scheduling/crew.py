@@ -1,7 +1,6 @@
 """The workers of a run, and which of them can take a call."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from evs_batch.spec.work import Role
@@ -35,6 +34,7 @@ class Crew:
         self.holders: Counter[Role] = Counter()
         self._idle: dict[Role, dict[str, None]] = defaultdict(dict)
         self._spare: dict[Role, dict[str, None]] = defaultdict(dict)
+        self._lacking: dict[Role, dict[str, None]] = defaultdict(dict)
 
     def add(self, name: str, worker: WorkerState) -> None:
         self.all[name] = worker
@@ -89,21 +89,23 @@ class Crew:
         worker = self.all[name]
         return worker.up and not worker.loading and len(worker.calls) < (self._limit if spare else 1)
 
-    def idle(self) -> Iterator[str]:
-        """Workers that hold something and do nothing."""
-        for listed in self._idle.values():
-            yield from listed
+    def could_load(self, role: Role) -> str | None:
+        """A worker that has nothing to do and may take a role that it does not hold."""
+        return next(iter(self._lacking[role]), None)
 
     def _list(self, name: str, worker: WorkerState) -> None:
         if worker.loading or len(worker.calls) >= self._limit:
             return
         for role in worker.held:
             (self._spare if worker.calls else self._idle)[role][name] = None
+        for role in worker.roles if not worker.calls else ():
+            if role not in worker.held:
+                self._lacking[role][name] = None
 
     def _unlist(self, name: str, worker: WorkerState) -> None:
-        for role in worker.held:
-            self._idle[role].pop(name, None)
-            self._spare[role].pop(name, None)
+        for role in worker.roles:
+            for listed in (self._idle, self._spare, self._lacking):
+                listed[role].pop(name, None)
 
 
 def _counted(worker: WorkerState) -> frozenset[Role]:

@@ -20,15 +20,14 @@ def first_role(state: State, pool: Pool) -> Role:
 def switch(state: State, now_s: float) -> Iterator[LoadRole]:
     """Let workers that have nothing to do load a role that they lack, where it pays."""
     for role in state.policy.call_frames:
-        for name in state.crew.idle():
-            worker = state.crew.all[name]
-            if role not in worker.roles or role in worker.held:
-                continue
-            full = len(worker.held) >= worker.keeps
-            if (not full or _balanced(state, worker.held, role)) and (reason := _pays(state, role, now_s)):
-                state.crew.load(name, role)
-                yield LoadRole(worker=name, role=role, reason=reason)
-            break
+        name = state.crew.could_load(role)
+        if name is None:
+            continue
+        worker = state.crew.all[name]
+        full = len(worker.held) >= worker.keeps
+        if (not full or _balanced(state, worker.held, role)) and (reason := _pays(state, role, now_s)):
+            state.crew.load(name, role)
+            yield LoadRole(worker=name, role=role, reason=reason)
 
 
 def _pays(state: State, role: Role, now_s: float) -> str | None:

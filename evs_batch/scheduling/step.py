@@ -26,6 +26,9 @@ from evs_batch.scheduling.events import (
 from evs_batch.scheduling.retry import decide
 from evs_batch.scheduling.state import ADMISSION, Batch, ClipState, State, UnitState
 
+STALL = 50.0  # times the expected time of a call without any news: something hangs
+SHORTEST_STALL_S = 60.0
+
 
 def step(state: State, event: Event, now_s: float) -> list[Command]:
     """Take one event; returns what to do, each command with its reason. `now_s` must not go back."""
@@ -117,8 +120,21 @@ def _batch_failed(state: State, event: BatchFailed, now_s: float) -> Iterator[Co
 def _tick(state: State, event: Tick, now_s: float) -> Iterator[Command]:
     assert state.progress_s is not None
     idle_s = now_s - state.progress_s
-    if idle_s >= state.policy.stall_s:
+    if idle_s >= _patience_s(state):
         yield Abort(reason=f"nothing has happened for {idle_s:.0f} s: {_what_hangs(state)}")
+
+
+def _patience_s(state: State) -> float:
+    """How long nothing may happen: many times as long as the longest running call should take, once that is known."""
+    expected_s = [_expected_s(state, batch) for batch in state.batches.values()]
+    if not expected_s or None in expected_s:
+        return state.policy.stall_s
+    return min(state.policy.stall_s, max(SHORTEST_STALL_S, STALL * max(filter(None, expected_s), default=0.0)))
+
+
+def _expected_s(state: State, batch: Batch) -> float | None:
+    frames = sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units)
+    return state.pace.frame_s[batch.at] * frames if batch.at in state.pace.frame_s else None
 
 
 def _stop_requested(state: State, event: StopRequested, now_s: float) -> Iterator[Command]:
@@ -226,6 +242,8 @@ def _what_hangs(state: State) -> str:
     if state.batches:
         oldest = state.batches[min(state.batches)]
         stage, clips = state.policy.path[oldest.at].name, dict.fromkeys(unit.clip for unit in oldest.units)
-        return f"{oldest.worker} has not finished {stage} of {', '.join([*clips][:3])}"
+        expected_s = _expected_s(state, oldest)
+        usual = f" ({expected_s:.1f} s is usual)" if expected_s else ""
+        return f"{oldest.worker} has not finished {stage} of {', '.join([*clips][:3])}{usual}"
     starting = [name for name, worker in state.crew.all.items() if worker.loading]
     return f"still waiting for {', '.join(starting)} to start" if starting else "no worker can take what is ready"

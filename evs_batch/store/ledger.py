@@ -4,6 +4,7 @@ videos/<id>.mp4      published first
 manifest/*.parquet   then its row; append-only parts, each written whole
 _run/run.json        recipe, manifest and version that the folder belongs to
 _run/stats.json      progress and, at the end, figures and timeline
+_run/trace.json      the timeline for https://ui.perfetto.dev
 """
 
 import contextlib
@@ -145,6 +146,12 @@ def forget_failed(uri: str, ids: set[str]) -> None:
 def write_stats(uri: str, shard: tuple[int, int], stats: Mapping[str, Any]) -> None:
     """Replace a driver's record of progress."""
     storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", _stats_name(shard)))
+
+
+def write_trace(uri: str, shard: tuple[int, int], trace: Mapping[str, Any]) -> None:
+    """Replace the trace of one driver."""
+    name = _stats_name(shard).replace("stats", "trace")
+    storage.write_bytes(json.dumps(trace).encode(), storage.join(uri, "_run", name))
 
 
 def read_stats(uri: str) -> list[dict[str, Any]]:

@@ -138,6 +138,15 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, ev
     assert not output_rows(tmp_path / "out")
 
 
+def test_workers_that_cannot_be_placed_are_named(tmp_path: Path, evs_batch):
+    labels = ("--set", "runtime.labels=['zone=moon']", "--set", "runtime.stall_s=17")
+    demo = ROOT / "manifests" / "demo.parquet"
+    done = evs_batch("run", demo, "--recipe", "demo", *labels, "--output", tmp_path / "out", "--limit", "1", code=1)
+    said, end = "none of 1 nodes has the labels zone=moon", "nothing has happened for 17 s"
+    assert said in done.stderr.partition(end)[0], "long before the end"
+    assert said in done.stderr.partition(end)[2], "and with it"
+
+
 def _under_way(make_video, make_manifest, clips: int, output: Path, head: Head) -> tuple[list[str], subprocess.Popen]:
     """A job over equal clips of which some are published; its command (address last) and its process."""
     make_video("a.mp4", frames=40, height=180, width=320)

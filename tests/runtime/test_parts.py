@@ -1,17 +1,20 @@
 """The pieces of the runtime that need no running Ray."""
 
+from dataclasses import replace
+
 import pytest
 from ray import exceptions as rex
 
-from evs_batch.runtime.actors import CallMeta
+from evs_batch.runtime.account import Account
+from evs_batch.runtime.actors import CallMeta, WorkerMeta
 from evs_batch.runtime.cluster import budget_bytes, connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.scheduling.policy import Pool
+from evs_batch.scheduling.policy import Policy, Pool
 from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.spec.work import Unit, path
+from evs_batch.spec.work import Role, Unit, path
 
 
 def task_error(cause: Exception) -> rex.RayTaskError:
@@ -107,15 +110,49 @@ def test_overlap_is_the_length_of_the_common_time():
     assert overlap_s([(0, 1)], [(1, 2)]) == 0
 
 
+def meta(started_s: float, ended_s: float) -> CallMeta:
+    return CallMeta(started_s=started_s, ended_s=ended_s, probed=(), rows=(), bytes=10)
+
+
+STAGES = {stage.name: stage for stage in path(load_recipe("demo", ["t2v.switch_at=[3]"]))}
+
+
 def test_the_time_of_a_call_is_shared_by_frames():
-    stage = next(stage for stage in path(load_recipe("demo")) if stage.name == "t2i_a")
     timeline = Timeline(100.0)
-    timeline.add(
-        stage, "t2i-0", {Unit("a"): 10, Unit("b"): 30}, CallMeta(started_s=101, ended_s=105, probed=(), rows=())
-    )
+    timeline.add(STAGES["t2i_a"], "t2i-0", {Unit("a"): 10, Unit("b"): 30}, meta(101, 105), 100.5)
     assert timeline.take("a") == {"t2i": 1.0}
-    assert timeline.calls[0]["start_s"] == 1.0
-    assert timeline.busy_s == {"t2i-0": 4}
+    assert (timeline.calls[0]["submit_s"], timeline.calls[0]["start_s"]) == (0.5, 1.0)
+
+
+def test_a_trace_has_a_slice_for_every_call_and_load_on_the_line_of_its_worker():
+    timeline = Timeline(100.0)
+    held = frozenset[Role](["t2i"])
+    timeline.load("model-0", WorkerMeta(pid=1, node="n", role="t2i", load_s=0.5, ended_s=101.0, held=held))
+    timeline.add(STAGES["t2i_a"], "model-0", {Unit("a"): 10}, meta(101, 105), 100.5)
+    name, load, call = timeline.trace()["traceEvents"]
+    assert (name["args"]["name"], name["tid"]) == ("model-0", call["tid"])
+    assert (load["name"], load["ts"], load["dur"]) == ("load t2i", 500_000, 500_000)
+    assert (call["name"], call["ph"], call["ts"], call["dur"]) == ("t2i_a", "X", 1_000_000, 4_000_000)
+
+
+def test_what_a_run_has_reached_of_its_bound():
+    """Ten seconds of full calls on each of two workers, in 12.5 s; half a call more costs more for each frame."""
+    account, both = Account(), Policy(
+        path=path(load_recipe("demo", ["t2v.switch_at=[3]"])), pools={"model": Pool(2, BOTH)}, call_frames={},
+        budget_bytes=1, lookahead_clips=1,
+    )  # fmt: skip
+    assert account.reached(both) is None
+    account.add(STAGES["t2i_a"], "model-0", 64, meta(100, 106.4), 99)
+    account.add(STAGES["t2v"], "model-1", 64, meta(106.4, 110), 99)
+    account.add(STAGES["t2v"], "model-0", 32, meta(106.5, 112.5), 106)
+    reached = account.reached(both)
+    assert reached
+    assert reached.fraction == pytest.approx((6.4 + 3.6 * 1.5) / 2 / 12.5)
+    assert reached.bottleneck == "model"
+    assert account.gap_s["model-0"] == pytest.approx(0.1), "it was there before the call before it ended"
+    pinned = replace(both, pools={"t2i": Pool(1, ("t2i",)), "t2v": Pool(1, ("t2v",))})
+    assert (bound := account.reached(pinned))
+    assert (bound.bottleneck, bound.fraction) == ("t2i", pytest.approx(6.4 / 12.5))
 
 
 def test_an_address_where_nobody_listens_is_named_at_once():

@@ -149,6 +149,18 @@ def test_a_run_without_progress_ends_with_a_named_cause():
     assert "t2i-0 has not finished t2i_a of a, b, c" in abort.reason
 
 
+def test_where_times_are_known_a_hang_is_found_much_earlier():
+    alone = path(parse_recipe({"composition": "T2I"}))
+    state, _ = started(*"abcdefgh", stall_s=10_000.0, path=alone, budget_bytes=1000)
+    first, second = state.crew.all["t2i-0"].calls
+    play(state, ev.BatchDone(first, seconds=3.2), now_s=10.0)
+    while others := state.batches.keys() - {second}:
+        play(state, *[ev.BatchDone(number, seconds=0.1) for number in others], now_s=10.0)
+    assert not only(play(state, ev.Tick(), now_s=169.0), ev.Abort), "50 times as long is still patience"
+    reason = only(play(state, ev.Tick(), now_s=170.0), ev.Abort)[0].reason
+    assert "t2i-0 has not finished t2i_a of e, f, g (3.2 s is usual)" in reason
+
+
 def test_an_empty_run_finishes():
     commands = play(State(policy()), ev.Tick(), ev.RowsArrived((), True))
     assert not only(commands, ev.Finish)[0].interrupted
