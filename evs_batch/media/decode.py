@@ -9,8 +9,9 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from evs_batch.media.cuts import BEFORE
-from evs_batch.media.probe import MAX_PIXELS, VideoFacts, open_video, video_stream
+from evs_batch.media.probe import MAX_PIXELS, open_video, video_stream
 from evs_batch.spec.errors import MediaError
+from evs_batch.spec.video import VideoFacts
 
 DECODER_THREADS = 1  # the default takes every core of the node
 _INDEXED = {"mov", "matroska"}  # containers whose index leads to key frames exactly

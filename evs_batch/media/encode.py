@@ -12,9 +12,10 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from evs_batch.media.probe import VideoFacts, first_packets, open_video, sound_packets, video_stream
+from evs_batch.media.probe import first_packets, open_video, sound_packets, video_stream
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
+from evs_batch.spec.video import VideoFacts
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
 _MPEG_RANGE = int(ColorRange.MPEG)

@@ -46,6 +46,9 @@ class Worker:
     """Serves the stages of its roles, a call at a time; it is made an actor by `start`."""
 
     def __init__(self, recipe: Recipe, threads: int) -> None:
+        # Read when torch is imported, which has not happened yet. A runtime_env would cost every worker a new process.
+        # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
+        os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
 
@@ -54,18 +57,18 @@ class Worker:
 
     def load(self, role: Role) -> WorkerMeta:
         """Load a role's models, beside those that are there or, if there is no room for both, in their place."""
-        code(role)  # once for a process: no part of what another load would take
+        self.prepare(role)  # once for a process: no part of what another load would take
         began_s = time.monotonic()
         if role not in self._runners:
             try:
-                self._runners[role] = load_runner(role, self._recipe, self._threads)
+                self._runners[role] = self.load_runner(role)
             except Exception as error:
                 if not self._runners or not out_of_memory(error):
                     raise
                 self._runners.clear()
                 error.__traceback__ = None  # it holds what was loaded by half
                 gc.collect()
-                self._runners[role] = load_runner(role, self._recipe, self._threads)
+                self._runners[role] = self.load_runner(role)
         return WorkerMeta(
             pid=os.getpid(),
             node=ray.get_runtime_context().get_node_id(),
@@ -74,6 +77,14 @@ class Worker:
             ended_s=time.time(),
             held=frozenset(self._runners),
         )
+
+    def prepare(self, role: Role) -> None:
+        """Import what serves a role."""
+        code(role)
+
+    def load_runner(self, role: Role) -> StageRunner:
+        """Load the models of a role."""
+        return load_runner(role, self._recipe, self._threads)
 
     def run(self, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
         """One call; gives its meta and the artifacts of item 0, of item 1, …
@@ -106,19 +117,15 @@ class Share:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-_ACTOR: Any = ray.remote(Worker)
-
-
-def start(recipe: Recipe, share: Share) -> Any:
+def start(recipe: Recipe, share: Share, worker: type[Worker] = Worker) -> Any:
     """Start an actor; Ray never restarts it or retries its calls, the scheduler does."""
-    options = _ACTOR.options(
+    actor: Any = ray.remote(worker)
+    options = actor.options(
         num_cpus=share.num_cpus,
         num_gpus=share.num_gpus,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
         label_selector=dict(share.labels),
-        # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(share.threads), "OMP_WAIT_POLICY": "PASSIVE"}},
     )
     return options.remote(recipe, share.threads)

@@ -99,9 +99,9 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
         labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
     )
     # Media work is a small fraction of the models': it takes what they leave, so that it can always be placed.
-    media = Pool(max(1, min(2 * workers, cpus // 2) if models else cpus // 2), ("media",))
+    media = Pool(max(1, min(-(-workers // 2), cpus // 2) if models else cpus // 2), ("media",))
     return Placement(
-        pools={**pools, "media": media},
+        pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
     )
 

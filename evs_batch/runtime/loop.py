@@ -65,6 +65,7 @@ class Loop:
     finished: Callable[[Finished], None]
     on_tick: Callable[["Loop"], None]
     stop_asked: Callable[[], bool] = lambda: False
+    worker: type[actors.Worker] = actors.Worker
     timeline: Timeline = field(default_factory=lambda: Timeline(time.time()))
 
     def __post_init__(self) -> None:
@@ -203,7 +204,7 @@ class Loop:
             case ev.Submit():
                 self._submit(command)
             case ev.StartWorker(worker=worker, pool=pool, role=role):
-                self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool])
+                self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool], self.worker)
                 self._placing[self._actors[worker].here.remote()] = (pool, time.monotonic())
                 self._loading[self._actors[worker].load.remote(role)] = worker
             case ev.LoadRole(worker=worker, role=role):

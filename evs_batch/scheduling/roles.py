@@ -19,19 +19,22 @@ def first_role(state: State, pool: Pool) -> Role:
 
 def switch(state: State, now_s: float) -> Iterator[LoadRole]:
     """Let workers that have nothing to do load a role that they lack, where it pays."""
+    passed_s, state.switched_s = now_s - (state.switched_s or now_s), now_s
     for role in state.policy.call_frames:
         name = state.crew.could_load(role)
         if name is None:
             continue
         worker = state.crew.all[name]
-        full = len(worker.held) >= worker.keeps
-        if (not full or _balanced(state, worker.held, role)) and (reason := _pays(state, role, now_s)):
+        if len(worker.held) >= worker.keeps and not _balanced(state, worker.held, role):
+            continue
+        if reason := _pays(state, role, passed_s, now_s):
+            state.lost_s[role] = 0.0
             state.crew.load(name, role)
             yield LoadRole(worker=name, role=role, reason=reason)
 
 
-def _pays(state: State, role: Role, now_s: float) -> str | None:
-    """Why a worker with nothing to do should load a role."""
+def _pays(state: State, role: Role, passed_s: float, now_s: float) -> str | None:
+    """Why a worker with nothing to do should load a role: the others have enough for long, or it has lost enough."""
     backlog_s, waited_s = _backlog(state, role, now_s)
     holders, price_s = state.crew.holders[role], state.pace.load_s.get(role, 0.0)
     if holders == 0:
@@ -39,6 +42,9 @@ def _pays(state: State, role: Role, now_s: float) -> str | None:
     wait_s = backlog_s / holders
     if wait_s > HYSTERESIS * price_s:
         return f"{holders} workers have {wait_s:.1f} s of work each, loading takes {price_s:.1f} s"
+    state.lost_s[role] = lost_s = state.lost_s.get(role, 0.0) + passed_s * (waited_s > 0)
+    if lost_s > HYSTERESIS * price_s:
+        return f"it had nothing to do for {lost_s:.1f} s while there was work, loading takes {price_s:.1f} s"
     return None
 
 

@@ -8,7 +8,7 @@ from evs_batch.scheduling.events import Size
 from evs_batch.scheduling.pace import Pace
 from evs_batch.scheduling.policy import Policy
 from evs_batch.scheduling.queues import Key, Queues
-from evs_batch.spec.work import Unit
+from evs_batch.spec.work import Role, Unit
 
 ADMISSION = 1  # the probe is free; every later stage needs a credit
 
@@ -91,6 +91,8 @@ class State:
     blocked_at: Counter[int] = field(default_factory=Counter)
     start_failures: Counter[str] = field(default_factory=Counter)
     pace: Pace = field(default_factory=Pace)
+    lost_s: dict[Role, float] = field(default_factory=dict)  # of workers that could have done a role's work
+    switched_s: float | None = None
     admitted: int = 0
     admitted_bytes: int = 0
     admitted_frames: int = 0

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evs_batch.media.probe import VideoFacts
 from evs_batch.scheduling.events import Size
 from evs_batch.spec.segments import Segments
+from evs_batch.spec.video import VideoFacts
 from evs_batch.spec.work import Artifact, Clip, Stage
 
 Arrays = Mapping[Artifact, np.ndarray]

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from evs_batch.media.probe import VideoFacts
 from evs_batch.models import zoo
 from evs_batch.scheduling.admission import credit
 from evs_batch.scheduling.events import Size
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import cut
+from evs_batch.spec.video import VideoFacts
 from evs_batch.spec.work import Role, path
 from evs_batch.stages.item import StageRunner
 

@@ -72,7 +72,7 @@ def test_with_offload_a_worker_has_one_model_on_its_gpu():
 
 def test_pinned_pools_are_kept():
     pinned = place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, 5, 3)
-    assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(16, ("media",))}
+    assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(4, ("media",))}
     assert pinned.shares["t2i"].num_gpus == 1.0
     assert place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, None, 2).pools["t2i"].size == 6
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from evs_batch.media.decode import decode
-from evs_batch.media.probe import VideoFacts, probe
+from evs_batch.media.probe import probe
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Recipe, load_recipe, parse_recipe
 from evs_batch.spec.segments import Segments, cut
+from evs_batch.spec.video import VideoFacts
 from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages import media
 from evs_batch.stages.item import Item, Probed

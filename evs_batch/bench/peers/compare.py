@@ -1,0 +1,130 @@
+"""Run a system in a process of its own, on a Ray of its own, and see what became of the clips."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ray
+
+from evs_batch.bench.peers import work as bench
+
+SYSTEMS = {
+    "sequential": "plain:sequential",
+    "data_parallel": "plain:data_parallel",
+    "static": "plain:static",
+    "ray_data": "ray_data:run",
+    "ray_data, fused": "ray_data:fused",
+    "cosmos_xenna": "xenna:run",
+    "evs_batch": "ours:run",
+}
+NEEDS = {"ray_data": "pandas", "ray_data, fused": "pandas", "cosmos_xenna": "cosmos_xenna"}
+LIMIT_S = 120.0
+KILL_AFTER_S = 4.0  # from the first model call on
+ROUNDS_OF_FAULTS = 1
+
+
+def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of the table: repeats without faults one after the other for all systems, then each fault once."""
+    rounds: list[tuple[bench.Scenario, str]] = [("none", system) for _ in range(repeats) for system in systems]
+    faults: list[tuple[bench.Scenario, str]] = [
+        (scenario, system) for scenario in bench.SCENARIOS[1:] for system in systems if system != "sequential"
+    ]
+    found: dict[tuple[bench.Scenario, str], list[dict[str, Any]]] = {}
+    for scenario, system in (*rounds, *faults):
+        found.setdefault((scenario, system), []).append(run_apart(system, scenario, clips, workers))
+    for (scenario, system), results in found.items():
+        yield {"system": system, "scenario": scenario, **_middle(results)}
+
+
+def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of figures; the worst of what must not happen."""
+    row: dict[str, Any] = {
+        name: median(result[name] for result in results)
+        for name in ("clips_per_s", "achieved_over_ideal", "with_start_up", "first_call_s", "call_frames")
+    }
+    row |= {name: max(result[name] for result in results) for name in ("lost", "doubled")}
+    return {**row, "end": "; ".join(dict.fromkeys(result["end"] for result in results))}
+
+
+def run_apart(system: str, scenario: bench.Scenario, clips: int, workers: int) -> dict[str, Any]:
+    """One run in a new process; one that hangs is ended."""
+    with tempfile.TemporaryDirectory(prefix="evs-peers-") as name:
+        folder = Path(name)
+        work = bench.make(clips, workers, scenario, folder)
+        command = [sys.executable, "-m", "evs_batch.bench.peers", system, scenario, str(clips), str(workers), name]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            killer = threading.Thread(target=_kill_a_worker, args=(work, process), daemon=True)
+            if scenario == "killed worker":
+                killer.start()
+            try:
+                process.wait(LIMIT_S)
+                end = "" if process.returncode == 0 else "aborted"
+            except subprocess.TimeoutExpired:
+                end = "hung"
+            _end_session(process)
+        result = json.loads((folder / "result").read_text()) if (folder / "result").exists() else {}
+        return _figures(work, result, end or "done")
+
+
+def _end_session(process: subprocess.Popen) -> None:
+    """End a run with its Ray, whose processes have sessions of their own."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run([Path(sys.executable).with_name("ray"), "stop", "--force"], capture_output=True, check=False)
+
+
+def _kill_a_worker(work: bench.Work, process: subprocess.Popen) -> None:
+    while process.poll() is None and not bench.marks(work, "call"):
+        time.sleep(0.1)
+    time.sleep(KILL_AFTER_S)
+    pids = sorted({int(pid) for (pid,) in bench.marks(work, "worker")})
+    if process.poll() is None and pids:
+        os.kill(random.Random(0).choice(pids), signal.SIGKILL)
+
+
+def _figures(work: bench.Work, result: dict[str, Any], end: str) -> dict[str, Any]:
+    delivered = Counter(result.get("delivered", ()))
+    calls = [(float(began_s), float(end_s), int(frames)) for began_s, end_s, _, frames in bench.marks(work, "call")]
+    first_s, last_s = min((c[0] for c in calls), default=0.0), max((c[1] for c in calls), default=0.0)
+    begun_s, done = result.get("begun_s", first_s), sum(delivered[name] for name in work.innocent)
+    ideal_s = bench.ideal_s(work.clips, work.workers)
+    whole = done == len(work.innocent)
+    return {
+        "clips_per_s": done / max(1e-9, last_s - first_s),
+        "achieved_over_ideal": ideal_s / (last_s - first_s) if whole and calls else 0.0,
+        "with_start_up": ideal_s / (result["ended_s"] - begun_s) if whole and "ended_s" in result else 0.0,
+        "first_call_s": first_s - begun_s,
+        "call_frames": sum(c[2] for c in calls) / max(1, len(calls)),
+        "lost": len(work.innocent - set(delivered)),
+        "doubled": sum(count > 1 for count in delivered.values()),
+        "end": end,
+    }
+
+
+def run_here(system: str, scenario: bench.Scenario, clips: int, workers: int, folder: Path) -> None:
+    """One run in this process, on a Ray with so many GPUs that do not exist; writes what was delivered."""
+    work = bench.make(clips, workers, scenario, folder)
+    module, _, function = SYSTEMS[system].partition(":")
+    run: Callable[[bench.Work], list[str]] = getattr(import_module(f"evs_batch.bench.peers.{module}"), function)
+    ray.init(address="local", num_cpus=workers + 4, num_gpus=workers, include_dashboard=False)
+    begun_s = time.time()
+    delivered = run(work)
+    result = {"begun_s": begun_s, "ended_s": time.time(), "delivered": delivered}
+    (folder / "result").write_text(json.dumps(result))

@@ -1,0 +1,46 @@
+"""What is known of a video before it is decoded."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """The first video stream of a file, as it is displayed.
+
+    `pts` and `durations` are in display order, in units of `time_base` seconds, and as the file has them where it is
+    `stamped`; `rotation` is in degrees, counter-clockwise, and already in `width`, `height` and `aspect`.
+    """
+
+    width: int
+    height: int
+    pts: tuple[int, ...]
+    durations: tuple[int, ...]
+    time_base: Fraction
+    rate: Fraction
+    matrix: int
+    full_range: bool
+    aspect: Fraction
+    rotation: int = 0
+    stamped: bool = True
+
+    @property
+    def frames(self) -> int:
+        return len(self.pts)
+
+    @property
+    def fps(self) -> float:
+        return float(self.rate)
+
+    def part(self, frames: range) -> "VideoFacts":
+        """The facts of some frames."""
+        span = slice(frames.start, frames.stop)
+        return replace(self, pts=self.pts[span], durations=self.durations[span])
+
+    def from_zero(self) -> "VideoFacts":
+        """The same frames on a clock that starts with the first one."""
+        return replace(self, pts=tuple(pts - self.pts[0] for pts in self.pts))
+
+    @property
+    def duration_s(self) -> float:
+        return float((self.pts[-1] + self.durations[-1] - self.pts[0]) * self.time_base)
