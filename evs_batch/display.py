@@ -83,7 +83,8 @@ def print_summary(summary: driver.Summary) -> None:
     if summary.reached:
         console.print(
             f"this run reached {summary.reached.fraction:.2f} of what its workers allow (full calls, no pause); "
-            f"bottleneck: {_POOLS.get(summary.reached.bottleneck, summary.reached.bottleneck)}"
+            f"bottleneck: {_POOLS.get(summary.reached.bottleneck, summary.reached.bottleneck)}",
+            soft_wrap=True,
         )
     if summary.overlap_s:
         console.print(f"T2I and T2V worked at the same time for {summary.overlap_s:.1f} s")

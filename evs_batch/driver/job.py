@@ -92,6 +92,8 @@ class Job:
             for clip in self._late_parts:  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
             self._record(loop)
+            if loop:
+                cluster.release_autoscaler(self._recipe)
             cluster.disconnect()
         self._watch(self.progress)
         return self._summary()
@@ -144,8 +146,8 @@ class Job:
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
         self._signals.install()
-        resources = cluster.resources()
-        placement = cluster.place(self._recipe, resources, self._options.t2i_workers, self._options.t2v_workers)
+        placement, resources = self._place(), cluster.resources()
+        cluster.ask_autoscaler(self._recipe, placement)
         runtime = self._recipe.runtime
         policy = Policy(
             path=path(self._recipe),
@@ -161,6 +163,7 @@ class Job:
             recipe=self._recipe,
             policy=policy,
             placement=placement,
+            place=self._place,
             output_uri=self._output_uri,
             parts_uri=self._parts_uri,
             clips=clips,
@@ -168,6 +171,9 @@ class Job:
             on_tick=self._tick,
             stop_asked=lambda: self._signals.received is not None,
         )
+
+    def _place(self) -> cluster.Placement:
+        return cluster.place(self._recipe, cluster.resources(), self._options.t2i_workers, self._options.t2v_workers)
 
     def _finish(self, end: Finished) -> None:
         if end.failure:

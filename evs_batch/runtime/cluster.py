@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ray
+from ray.autoscaler.sdk import request_resources
+from ray.exceptions import NodeDiedError
 
 from evs_batch.runtime.actors import Share
 from evs_batch.scheduling.policy import Pool
@@ -34,6 +36,8 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Media workers never touch a GPU; this only silences Ray's warning that they could see it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A call whose worker is lost has several references, of which only the first is asked.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     where = _where(address)
     try:
         if where:
@@ -83,6 +87,7 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
     cpus, gpus, each = int(resources.get("CPU", 1)), resources.get("GPU", 0.0), recipe.runtime.gpus_per_worker
     fitting = int(gpus / each + 1e-9) or min(len(models), cpus) or 1
+    fitting = min(fitting, recipe.runtime.workers or fitting)
     if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
         keeps = 1 if recipe.runtime.offload == "models" else 2
         pools = {"model": Pool(fitting, MODEL_ROLES, keeps)}
@@ -104,6 +109,29 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
     )
+
+
+def node_gone(error: BaseException, node: str) -> bool:
+    """Whether a worker is lost because its node left, was drained or died, and not by its own doing."""
+    if isinstance(error, NodeDiedError) or getattr(error, "preempted", False):
+        return True
+    return any(found["NodeID"] == node and not found["Alive"] for found in ray.nodes())
+
+
+def ask_autoscaler(recipe: Recipe, placement: Placement) -> None:
+    """Ask for nodes that hold all the workers that a recipe wants; without an autoscaler nobody listens."""
+    shares = [placement.shares[name] for name, pool in placement.pools.items() if "media" not in pool.roles]
+    if recipe.runtime.workers and shares:
+        bundle = {"CPU": shares[0].num_cpus, "GPU": shares[0].num_gpus}
+        request_resources(
+            bundles=[{name: amount for name, amount in bundle.items() if amount}] * recipe.runtime.workers
+        )
+
+
+def release_autoscaler(recipe: Recipe) -> None:
+    """Take back what `ask_autoscaler` asked for."""
+    if recipe.runtime.workers:
+        request_resources(bundles=[])
 
 
 def why_not_placed(share: Share) -> str:

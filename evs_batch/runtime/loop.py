@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from evs_batch.runtime import actors, cluster
 from evs_batch.runtime.cluster import Placement
 from evs_batch.runtime.failures import classify
+from evs_batch.runtime.metrics import Metrics
 from evs_batch.runtime.timeline import Timeline
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.artifacts import Artifacts
@@ -26,7 +27,7 @@ from evs_batch.spec.work import Clip, Stage, Unit
 from evs_batch.stages.item import Item, Probed
 
 TICK_S = 0.1
-LOOK_S = 1.0
+LOOK_S = 2.0
 PLACEMENT_S = 15.0  # a worker that has no process after so long waits for something
 log = logging.getLogger("evs_batch")
 
@@ -59,6 +60,7 @@ class Loop:
     recipe: Recipe
     policy: Policy
     placement: Placement
+    place: Callable[[], Placement]
     output_uri: Callable[[str], str]
     parts_uri: Callable[[str], str]
     clips: Iterator[Clip]
@@ -71,14 +73,14 @@ class Loop:
     def __post_init__(self) -> None:
         self.state = State(self.policy)
         self.worker_metas: dict[str, actors.WorkerMeta] = {}
-        self._artifacts = Artifacts(self.policy.path)
+        self._artifacts, self._metrics = Artifacts(self.policy.path), Metrics()
         self._clips: dict[str, Clip] = {}
         self._probed: dict[str, Probed] = {}
         self._facts: dict[str, Any] = {}
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, Any] = {}
         self._loading: dict[Any, str] = {}
-        self._placing: dict[Any, tuple[str, float]] = {}
+        self._placing: dict[Any, tuple[str, str, float]] = {}
         self._not_placed: dict[str, str] = {}
         self._looked_s = 0.0
         self._calls: dict[Any, _Call] = {}
@@ -96,7 +98,8 @@ class Loop:
             for ref in self._news():
                 self._take(ref)
             self._feed(ev.Tick())
-            self._look_for_placement()
+            self._look_around()
+            self._metrics.look(self.state)
             self.on_tick(self)
         for actor in self._actors.values():
             ray.kill(actor)
@@ -116,15 +119,26 @@ class Loop:
         more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0) if ready else ([], [])
         return more or ready
 
-    def _look_for_placement(self) -> None:
-        """Say, once for a pool, what workers wait for that Ray does not start."""
-        now_s = time.monotonic()
-        if not self._placing or now_s - self._looked_s < LOOK_S:
+    def _look_around(self) -> None:
+        """Now and then, see what the cluster is and whether Ray has started all workers."""
+        if time.monotonic() - self._looked_s < LOOK_S:
             return
-        self._looked_s = now_s
+        self._looked_s = time.monotonic()
+        placement = self.place()
+        if placement.pools != self.placement.pools:
+            log.info(
+                "the cluster has changed: %s", ", ".join(f"{p.size} {name}" for name, p in placement.pools.items())
+            )
+            self.placement = placement
+            self._feed(ev.PoolsChanged(placement.pools))
+        if self._placing:
+            self._look_for_placement(time.monotonic())
+
+    def _look_for_placement(self, now_s: float) -> None:
+        """Say, once for a pool, what workers wait for that Ray does not start."""
         placed, _ = ray.wait([*self._placing], num_returns=len(self._placing), timeout=0)
         self._placing = {ref: worker for ref, worker in self._placing.items() if ref not in placed}
-        for pool, since_s in self._placing.values():
+        for _, pool, since_s in self._placing.values():
             if now_s - since_s >= PLACEMENT_S and pool not in self._not_placed:
                 why = cluster.why_not_placed(self.placement.shares[pool])
                 self._not_placed[pool] = f"workers of the pool '{pool}' are not placed: {why}"
@@ -140,10 +154,11 @@ class Loop:
         try:
             meta: actors.WorkerMeta = ray.get(ref)
         except RayError as error:
-            self._lose(worker, classify(error).message)
+            self._lose(worker, error)
         else:
             self.worker_metas[worker] = meta
             self.timeline.load(worker, meta)
+            self._metrics.load(meta)
             self._feed(ev.WorkerUp(worker, meta.role, meta.held, meta.load_s))
 
     def _take_call(self, made: "_Call", ref: Any) -> None:
@@ -153,7 +168,7 @@ class Loop:
         except RayError as error:
             cause = classify(error)
             if cause.worker_lost:
-                self._lose(call.worker, cause.message)
+                self._lose(call.worker, error)
             else:
                 self._feed(ev.BatchFailed(call.batch, cause.kind, cause.type, cause.message))
             return
@@ -178,19 +193,25 @@ class Loop:
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
         self.timeline.add(call.stage, call.worker, frames, meta, made.at_s)
+        self._metrics.call(call.stage, call.worker, sum(frames.values()), meta)
 
-    def _lose(self, worker: str, cause: str) -> None:
+    def _lose(self, worker: str, error: RayError) -> None:
         """Give a worker up, with whatever it still seems to do."""
         if worker not in self._actors:
             return
-        ray.kill(self._actors.pop(worker))
-        self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
+        self._end_worker(worker)
         self._calls = {ref: call for ref, call in self._calls.items() if call.submit.worker != worker}
-        self._feed(ev.WorkerLost(worker, cause))
+        node = self.worker_metas[worker].node if worker in self.worker_metas else ""
+        self._feed(ev.WorkerLost(worker, classify(error).message, with_node=cluster.node_gone(error, node)))
 
     def _begin(self, clip: str, done: Collection[int]) -> None:
         segments = self._probed[clip].size.segments
         self._artifacts.begin(clip, segments, segments.ends(self.policy.path, done))
+
+    def _end_worker(self, worker: str) -> None:
+        ray.kill(self._actors.pop(worker))
+        self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
+        self._placing = {ref: found for ref, found in self._placing.items() if found[0] != worker}
 
     def _feed(self, event: ev.Event) -> None:
         self._events.append(event)
@@ -205,8 +226,10 @@ class Loop:
                 self._submit(command)
             case ev.StartWorker(worker=worker, pool=pool, role=role):
                 self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool], self.worker)
-                self._placing[self._actors[worker].here.remote()] = (pool, time.monotonic())
+                self._placing[self._actors[worker].here.remote()] = (worker, pool, time.monotonic())
                 self._loading[self._actors[worker].load.remote(role)] = worker
+            case ev.StopWorker(worker=worker):
+                self._end_worker(worker)
             case ev.LoadRole(worker=worker, role=role):
                 log.info("%s loads %s: %s", worker, role, command.reason)
                 self._loading[self._actors[worker].load.remote(role)] = worker
@@ -260,6 +283,7 @@ class Loop:
 
     def _commit(self, command: ev.Commit) -> None:
         self._artifacts.drop(command.clip)
+        self._metrics.commit(command.failure.type if command.failure else None)
         self._facts.pop(command.clip, None)
         probed = self._probed.pop(command.clip, None)
         if command.failure:

@@ -3,7 +3,10 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from evs_batch.scheduling.pace import WEIGHT
 from evs_batch.spec.work import Role
+
+SPEED_STEPS = 3  # smaller differences are noise, and workers of one speed take turns
 
 
 @dataclass
@@ -19,6 +22,7 @@ class WorkerState:
     loading: Role | None
     held: frozenset[Role] = frozenset()
     calls: list[int] = field(default_factory=list)
+    speed: float = 1.0  # against the mean
 
     @property
     def up(self) -> bool:
@@ -78,11 +82,13 @@ class Crew:
         self._list(name, self.all[name])
 
     def free(self, role: Role, *, spare: bool) -> str | None:
-        """A worker for a call: one that has none, else with `spare` one that has room for another."""
-        for listed in (self._idle[role], self._spare[role] if spare else {}):
-            for name in listed:
-                return name
-        return None
+        """A worker for a call, the fastest: one that has none, else with `spare` one that has room for another."""
+        listed = self._idle[role] or (self._spare[role] if spare else {})
+        return max(listed, key=lambda name: round(SPEED_STEPS * self.all[name].speed), default=None)
+
+    def measured(self, name: str, ratio: float) -> None:
+        """A worker has done a call in the usual time over `ratio`."""
+        self.all[name].speed += WEIGHT * (ratio - self.all[name].speed)
 
     def has_room(self, name: str, *, spare: bool) -> bool:
         """Whether this very worker can take a call."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from evs_batch.scheduling.policy import Pool
 from evs_batch.spec.segments import Segments
 from evs_batch.spec.work import Role, Stage, Unit
 
@@ -61,8 +62,18 @@ class WorkerUp:
 
 @dataclass(frozen=True)
 class WorkerLost:
+    """A process is gone; `with_node`, its calls had no part in it."""
+
     worker: str
     cause: str
+    with_node: bool = False
+
+
+@dataclass(frozen=True)
+class PoolsChanged:
+    """The cluster has grown or shrunk: how many workers it can hold now."""
+
+    pools: Mapping[str, Pool]
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ class StopRequested:
     pass
 
 
-Event = RowsArrived | WorkerUp | WorkerLost | BatchDone | BatchFailed | Tick | StopRequested
+Event = RowsArrived | WorkerUp | WorkerLost | PoolsChanged | BatchDone | BatchFailed | Tick | StopRequested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +117,14 @@ class StartWorker:
     worker: str
     pool: str
     role: Role
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopWorker:
+    """A worker that has not come up is not wanted any more."""
+
+    worker: str
     reason: str
 
 
@@ -157,4 +176,4 @@ class Abort:
     reason: str
 
 
-Command = WantRows | StartWorker | LoadRole | Submit | Forget | Commit | Finish | Abort
+Command = WantRows | StartWorker | StopWorker | LoadRole | Submit | Forget | Commit | Finish | Abort

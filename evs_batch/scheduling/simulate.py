@@ -118,7 +118,7 @@ class Simulation:
                 self._commits[clip] += 1
             case ev.Finish() | ev.Abort():
                 self._end = command
-            case ev.Forget():
+            case ev.Forget() | ev.StopWorker():
                 pass
         return ()
 

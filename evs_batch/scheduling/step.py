@@ -1,6 +1,7 @@
 """One step of the scheduler: an event changes the state, and the state says what to do next."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from evs_batch.scheduling import admission, dispatch, roles
 from evs_batch.scheduling.crew import WorkerState
@@ -15,9 +16,11 @@ from evs_batch.scheduling.events import (
     FailureKind,
     Finish,
     Forget,
+    PoolsChanged,
     RowsArrived,
     StartWorker,
     StopRequested,
+    StopWorker,
     Tick,
     WantRows,
     WorkerLost,
@@ -62,7 +65,7 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
     worker = state.crew.remove(event.worker)
     if worker is None:
         return
-    if worker.loading:
+    if worker.loading and not event.with_node:
         state.start_failures[worker.pool] += 1
         if state.start_failures[worker.pool] >= state.policy.max_start_failures:
             yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
@@ -71,17 +74,28 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         state.enqueue(state.unit(unit), now_s)
     for place, number in enumerate(worker.calls):
         batch = state.batches.pop(number)
-        if place == 0:
+        if place == 0 and not event.with_node:
             yield from _failed(state, batch, FailureKind.WORKER_DIED, "WorkerDied", event.cause, now_s)
         else:
             for unit in batch.units:
                 state.enqueue(state.unit(unit), now_s)
 
 
+def _pools_changed(state: State, event: PoolsChanged, now_s: float) -> Iterator[Command]:
+    state.policy = replace(state.policy, pools=event.pools)
+    starting = [(name, worker.pool) for name, worker in state.crew.all.items() if not worker.up]
+    for name, pool in starting:
+        if state.crew.present[pool] > event.pools[pool].size:
+            state.crew.remove(name)
+            yield StopWorker(worker=name, reason=f"{event.pools[pool].size} {pool} workers are wanted now")
+
+
 def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Command]:
     batch = _close(state, event.batch)
     if batch is None or not batch.units:
         return
+    if usual_s := _expected_s(state, batch):
+        state.crew.measured(batch.worker, usual_s / max(1e-6, event.seconds))
     state.pace.call(batch.at, sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units), event.seconds)
     for unit in batch.units:
         clip = state.clips[unit.clip]
@@ -146,6 +160,7 @@ _HANDLERS = {
     RowsArrived: _rows_arrived,
     WorkerUp: _worker_up,
     WorkerLost: _worker_lost,
+    PoolsChanged: _pools_changed,
     BatchDone: _batch_done,
     BatchFailed: _batch_failed,
     Tick: _tick,

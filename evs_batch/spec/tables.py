@@ -143,6 +143,9 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     offload: Literal["none", "models", "layers"] = key(
         "none", "what rests in the CPU's memory until it is used, for small GPUs: nothing, networks, or single layers"
     )
+    workers: int = key(
+        0, "workers of models that an autoscaler is asked for, and that are used at most; 0: as many as fit", ge=0
+    )
     gpus_per_worker: float = key(1.0, "GPUs of one worker, which holds both models; 0.5 lets two share one", gt=0, le=1)
     labels: tuple[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")], ...] = key(
         (), "labels, as in `ray start --labels key=value`, that a node must have for workers of the models"

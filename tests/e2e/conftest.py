@@ -29,6 +29,7 @@ class Head:
 
     address: str
     dashboard: str
+    metrics: str
 
 
 def free_port() -> int:
@@ -50,25 +51,26 @@ def environment() -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_metrics_report_interval_ms": "1000",
     }
 
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
     """`ray start --head` in a process group of its own, which ends with the tests."""
-    port, dashboard = free_port(), free_port()
+    port, dashboard, metrics = free_port(), free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="evs", dir="/tmp")  # short: sockets lie in it
     command = [
         str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}",
         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}",
         f"--ray-client-server-port={free_port()}", "--num-cpus=2", "--object-store-memory=500000000",
-        f"--temp-dir={folder}", "--disable-usage-stats",
+        f"--temp-dir={folder}", "--disable-usage-stats", f"--metrics-export-port={metrics}",
     ]  # fmt: skip
     with (Path(folder) / "head.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
     try:
         _wait_for(dashboard, process)
-        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics")
     finally:
         process.terminate()
         process.wait(60)

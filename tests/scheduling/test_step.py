@@ -94,6 +94,26 @@ def test_a_lost_worker_is_replaced_and_only_its_oldest_call_is_suspected():
     assert (state.clips["a"].attempts, state.clips["b"].attempts) == (2, 1)
 
 
+def test_calls_of_a_worker_that_is_lost_with_its_node_are_nobodys_fault():
+    state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
+    commands = play(state, ev.WorkerLost("t2i-0", "its node is gone", with_node=True))
+    calls = only(play(state, up(only(commands, ev.StartWorker)[0].worker)), ev.Submit)
+    assert [(clips_of(call), call.reason) for call in calls] == [(("a",), "a full call"), (("b",), "a full call")]
+    assert (state.clips["a"].attempts, state.clips["b"].attempts) == (1, 1)
+
+
+def test_pools_grow_and_shrink_with_the_cluster():
+    state, _ = started("a", pools={"model": Pool(1, ("t2i", "t2v")), "media": Pool(1, ("media",))})
+    grown = play(state, ev.PoolsChanged({"model": Pool(3, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    first, second = (command.worker for command in only(grown, ev.StartWorker))
+    play(state, ev.WorkerUp(first, "t2i", frozenset(["t2i"])))
+    shrunk = play(state, ev.PoolsChanged({"model": Pool(2, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    assert [command.worker for command in only(shrunk, ev.StopWorker)] == [second], "the one that has not come up"
+    gone = play(state, ev.PoolsChanged({"model": Pool(1, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    gone += play(state, ev.WorkerLost(first, "its node is gone", with_node=True))
+    assert not only(gone, ev.StartWorker), "there is no room for another one"
+
+
 def test_a_failed_call_is_halved_until_the_guilty_clip_is_alone():
     state, calls = started("a", "b", "c", "d")
     seen, failing = [], [calls["t2i_a"]]

@@ -1,6 +1,7 @@
 """Builders for scheduler stories, and a random world that plays against it."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from random import Random
 
 from evs_batch.scheduling import events as ev
@@ -88,14 +89,33 @@ class World:
             self._check()
 
     def _happen(self) -> ev.Event:
-        choices = ["tick"] + ["load"] * bool(self.loading) + ["finish"] * 3 * bool(self.running)
+        choices = (
+            ["tick"]
+            + ["cluster"] * (self.random.random() < self.chaos / 10)
+            + ["load"] * bool(self.loading)
+            + ["finish"] * 3 * bool(self.running)
+        )
         match self.random.choice(choices):
+            case "cluster":
+                return self._change()
             case "load":
                 return self._load(*self.loading.pop(self.random.randrange(len(self.loading))))
             case "finish":
                 return self._finish(self._oldest_of_a_worker())
             case _:
                 return ev.Tick()
+
+    def _change(self) -> ev.Event:
+        """The cluster gets larger or smaller; a node that leaves takes a worker with it."""
+        pools = dict(self.state.policy.pools)
+        name = self.random.choice(sorted(pools))
+        up = [worker for worker in self.held if worker.startswith(name) and worker in self.state.crew.all]
+        if up and self.random.random() < 0.5:
+            self.running = {b: c for b, c in self.running.items() if c.worker != up[0]}
+            self.loading = [found for found in self.loading if found[0] != up[0]]
+            return ev.WorkerLost(up[0], "its node is gone", with_node=True)
+        pools[name] = replace(pools[name], size=self.random.randint(1, 4))
+        return ev.PoolsChanged(pools)
 
     def _load(self, worker: str, role: str) -> ev.Event:
         if self.random.random() < self.chaos / 4:
@@ -155,6 +175,8 @@ class World:
                 case ev.StartWorker(worker=worker, role=role) | ev.LoadRole(worker=worker, role=role):
                     assert not any(call.worker == worker for call in self.running.values())
                     self.loading.append((worker, role))
+                case ev.StopWorker(worker=worker):
+                    self.loading = [found for found in self.loading if found[0] != worker]
                 case ev.Submit(batch=batch, stage=stage, units=units):
                     self.running[batch] = command
                     assert stage.role in self.held[command.worker], "only who holds a model can run it"

@@ -40,6 +40,7 @@ def run(work: bench.Work) -> list[str]:
             lookahead_clips=4 * sum(pool.size for pool in placement.pools.values()),
         ),
         placement=placement,
+        place=lambda: placement,
         output_uri=str,
         parts_uri=str,
         clips=(Clip(id=name, uri=str(frames), prompt="", seed=0) for name, frames in work.clips.items()),

@@ -1,0 +1,55 @@
+"""What Prometheus sees of a run, from the port of a real head node; and the dashboard that shows it."""
+
+import json
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.e2e.conftest import BIN, Head, environment, wait_until
+
+SHOWN = re.compile(r"ray_(evs_[a-z_]+?)(?:_bucket)?\b")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manifest):
+    make_video("a.mp4", frames=40, height=180, width=320)
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "x"} for n in range(60)])
+    command = ["run", str(manifest), "--recipe", "identity", "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
+    )
+    found: dict[str, float] = {}
+
+    def scraped() -> bool:
+        try:
+            with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return False  # the node's agent comes up after the node
+        for line in text.splitlines():
+            if line.startswith("ray_evs_"):
+                name, labels, value = re.match(r"(\w+)\{(.*)\} (\S+)", line).groups()  # type: ignore[union-attr]
+                stage = re.search(r'stage="(\w+)"', labels)
+                found[f"{name} {stage[1] if stage else ''}".strip()] = float(value)
+        return found.get("ray_evs_clips_total", 0) > 0 and found.get("ray_evs_workers", 0) > 0
+
+    wait_until(scraped)
+    assert process.wait(200) == 0
+    assert found["ray_evs_frames_total decode"] >= 40
+    assert found["ray_evs_busy_seconds_total decode"] > 0
+    assert found["ray_evs_artifact_bytes_total decode"] >= 40 * 180 * 320 * 3
+    assert found["ray_evs_admitted_bytes"] > 0
+
+
+def test_the_dashboard_shows_every_metric_and_no_other():
+    source = (ROOT / "evs_batch" / "runtime" / "metrics.py").read_text()
+    declared = set(re.findall(r'"(evs_[a-z_]+)"', source))
+    dashboard = json.loads((ROOT / "cluster" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert {name for query in queries for name in SHOWN.findall(query)} == declared
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
