@@ -111,6 +111,20 @@ def schedule(
     _show("schedule", rows, json_file)
 
 
+@app.command()
+def peers(
+    clips: int = typer.Option(256, min=8, help="How many clips."),
+    workers: int = typer.Option(8, min=2, help="How many workers, each with a GPU that does not exist."),
+    repeats: int = typer.Option(3, min=1, help="Runs of each system without faults, interleaved."),
+    systems: list[str] = typer.Option([], "--system", help="One of the systems; default: all that are installed."),
+    json_file: Path | None = JSON,
+) -> None:
+    """evs-batch against other ways to run the same stages on Ray actors, with kernels that sleep and with faults."""
+    from evs_batch.bench.peers import compare
+
+    _show("peers", list(compare.compare(clips, workers, repeats, systems or compare.installed())), json_file)
+
+
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 

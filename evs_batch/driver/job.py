@@ -109,13 +109,14 @@ class Job:
 
     def _todo(self) -> Iterator[Clip]:
         """Clips that are not committed; rows that cannot be clips are committed as failed on the way."""
-        done = {row["id"]: row for row in ledger.committed(self._output, ["id", "status", "error_type"])}
+        columns = ["id", "status", "error_type"]
+        done = {row["id"]: (row["status"], row["error_type"]) for row in ledger.committed(self._output, columns)}
         for row in self._selected():
             if row.id in done:
                 if row.id in self._old_parts:
                     storage.remove_folder(self._parts_uri(row.id))
                 self.progress.skipped += 1
-                self._count(done[row.id]["status"], done[row.id]["error_type"])
+                self._count(*done[row.id])
             elif error := row.error or self._overwrites(row) or self._unfit(row):
                 self._commit(row, _failed_row(type(error).__name__, "manifest", str(error), 1))
             elif row.clip:

@@ -89,7 +89,7 @@ class State:
     batches: dict[int, Batch] = field(default_factory=dict)
     units_at: Counter[int] = field(default_factory=Counter)
     blocked_at: Counter[int] = field(default_factory=Counter)
-    start_failures: Counter[str] = field(default_factory=Counter)
+    start_failures: Counter[Role] = field(default_factory=Counter)
     pace: Pace = field(default_factory=Pace)
     lost_s: dict[Role, float] = field(default_factory=dict)  # of workers that could have done a role's work
     switched_s: float | None = None

@@ -57,7 +57,7 @@ def _rows_arrived(state: State, event: RowsArrived, now_s: float) -> Iterator[Co
 def _worker_up(state: State, event: WorkerUp, now_s: float) -> Iterator[Command]:
     state.crew.loaded(event.worker, event.held)
     state.pace.load(event.role, event.load_s)
-    state.start_failures[state.crew.all[event.worker].pool] = 0
+    state.start_failures[event.role] = 0
     yield from ()
 
 
@@ -66,8 +66,8 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
     if worker is None:
         return
     if worker.loading and not event.with_node:
-        state.start_failures[worker.pool] += 1
-        if state.start_failures[worker.pool] >= state.policy.max_start_failures:
+        state.start_failures[worker.loading] += 1
+        if state.start_failures[worker.loading] >= state.policy.max_start_failures:
             yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
             return
     for unit in state.queues.orphans(event.worker):

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
 
 from evs_batch.spec.errors import MediaError
 
@@ -41,6 +42,8 @@ def absolute(uri: str) -> str:
 
 def same(a: str, b: str) -> bool:
     """Whether two URIs name the same file."""
+    if get_protocol(a) != get_protocol(b):
+        return False  # without asking a storage that may not be installed here
     (fs_a, path_a), (fs_b, path_b) = filesystem(a), filesystem(b)
     if isinstance(fs_a, LocalFileSystem) and isinstance(fs_b, LocalFileSystem):
         return os.path.realpath(path_a) == os.path.realpath(path_b)

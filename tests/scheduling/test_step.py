@@ -153,6 +153,20 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause():
     assert only(commands, ev.Abort)[0].reason == "t2v workers cannot start: no such weights"
 
 
+def test_a_role_that_cannot_be_loaded_ends_the_run_even_if_the_other_one_can():
+    state = State(policy(pools={"model": Pool(2, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True))
+    for _ in range(2):
+        roles = {command.worker: command.role for command in only(commands, ev.StartWorker)}
+        t2i = [ev.WorkerUp(name, "t2i", frozenset(["t2i"])) for name, role in roles.items() if role == "t2i"]
+        t2v = [ev.WorkerLost(name, "no such weights") for name, role in roles.items() if role == "t2v"]
+        commands = play(state, *t2v, *t2i)
+    commands = play(
+        state, *[ev.WorkerLost(command.worker, "no such weights") for command in only(commands, ev.StartWorker)]
+    )
+    assert only(commands, ev.Abort)[0].reason == "t2v workers cannot start: no such weights"
+
+
 def test_a_stop_starts_nothing_new_and_ends_when_the_running_calls_have():
     state, _ = started("a", "b", "c", "d", "e")
     assert not play(state, ev.StopRequested())

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,7 +33,6 @@ SYSTEMS = {
 NEEDS = {"ray_data": "pandas", "ray_data, fused": "pandas", "cosmos_xenna": "cosmos_xenna"}
 LIMIT_S = 120.0
 KILL_AFTER_S = 4.0  # from the first model call on
-ROUNDS_OF_FAULTS = 1
 
 
 def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -46,6 +46,11 @@ def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> I
         found.setdefault((scenario, system), []).append(run_apart(system, scenario, clips, workers))
     for (scenario, system), results in found.items():
         yield {"system": system, "scenario": scenario, **_middle(results)}
+
+
+def installed() -> list[str]:
+    """The systems whose packages are here."""
+    return [system for system in SYSTEMS if system not in NEEDS or find_spec(NEEDS[system])]
 
 
 def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -80,14 +85,13 @@ def run_apart(system: str, scenario: bench.Scenario, clips: int, workers: int) -
 
 
 def _end_session(process: subprocess.Popen) -> None:
-    """End a run with its Ray, whose processes have sessions of their own."""
+    """End a run; its Ray ends with it."""
     process.terminate()
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run([Path(sys.executable).with_name("ray"), "stop", "--force"], capture_output=True, check=False)
 
 
 def _kill_a_worker(work: bench.Work, process: subprocess.Popen) -> None:

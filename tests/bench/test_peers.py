@@ -1,0 +1,15 @@
+"""Our own runs of the comparison; the peers are an optional extra."""
+
+import pytest
+
+from evs_batch.bench.peers import compare
+from evs_batch.bench.peers.work import Scenario
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("scenario", ["killed worker", "poison that kills"])
+def test_every_innocent_clip_is_delivered_once(scenario: Scenario):
+    figures = compare.run_apart("evs_batch", scenario, clips=48, workers=2)
+    assert (figures["end"], figures["lost"], figures["doubled"]) == ("done", 0, 0)
+    assert figures["achieved_over_ideal"] > 0
