@@ -1,5 +1,6 @@
 """Run a system in a process of its own, on a Ray of its own, and see what became of the clips."""
 
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,7 @@ SYSTEMS = {
     "evs_batch": "ours:run",
 }
 NEEDS = {"ray_data": "pandas", "ray_data, fused": "pandas", "cosmos_xenna": "cosmos_xenna"}
+MARK = "EVS_BATCH_PEERS"  # in the environment of all processes of a run
 LIMIT_S = 120.0
 KILL_AFTER_S = 4.0  # from the first model call on
 
@@ -43,7 +45,8 @@ def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> I
     ]
     found: dict[tuple[bench.Scenario, str], list[dict[str, Any]]] = {}
     for scenario, system in (*rounds, *faults):
-        found.setdefault((scenario, system), []).append(run_apart(system, scenario, clips, workers))
+        count = clips if scenario == "none" else clips // 2
+        found.setdefault((scenario, system), []).append(run_apart(system, scenario, count, workers))
     for (scenario, system), results in found.items():
         yield {"system": system, "scenario": scenario, **_middle(results)}
 
@@ -70,7 +73,8 @@ def run_apart(system: str, scenario: bench.Scenario, clips: int, workers: int) -
         work = bench.make(clips, workers, scenario, folder)
         command = [sys.executable, "-m", "evs_batch.bench.peers", system, scenario, str(clips), str(workers), name]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            environment = {**os.environ, MARK: name}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
             killer = threading.Thread(target=_kill_a_worker, args=(work, process), daemon=True)
             if scenario == "killed worker":
                 killer.start()
@@ -79,19 +83,18 @@ def run_apart(system: str, scenario: bench.Scenario, clips: int, workers: int) -
                 end = "" if process.returncode == 0 else "aborted"
             except subprocess.TimeoutExpired:
                 end = "hung"
-            _end_session(process)
+            _end_all(name)
         result = json.loads((folder / "result").read_text()) if (folder / "result").exists() else {}
         return _figures(work, result, end or "done")
 
 
-def _end_session(process: subprocess.Popen) -> None:
-    """End a run; its Ray ends with it."""
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _end_all(folder: str) -> None:
+    """End every process of a run: some systems leave theirs behind, which would disturb the next one."""
+    wanted = f"{MARK}={folder}".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def _kill_a_worker(work: bench.Work, process: subprocess.Popen) -> None:

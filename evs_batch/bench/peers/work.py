@@ -10,9 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from evs_batch.bench.schedule import CALL_S, FRAME_S, FRAMES, ideal_s, workload
-
-__all__ = ["LOAD_S", "Clip", "Scenario", "Work", "ideal_s", "load", "run_stage"]
+from evs_batch.bench.schedule import CALL_FRAMES, CALL_S, FRAME_S, FRAMES, workload
 
 Scenario = Literal["none", "killed worker", "poison that raises", "poison that kills"]
 SCENARIOS: tuple[Scenario, ...] = ("none", "killed worker", "poison that raises", "poison that kills")
@@ -79,6 +77,16 @@ def run_stage(work: Work, stage: str, clips: Sequence[Clip]) -> list[Clip]:
 
 def decoded(clip: Clip) -> Clip:
     return Clip(clip.name, clip.frames, np.zeros((clip.frames, *LATENT_SHAPE), np.float32))
+
+
+def full_calls(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Clips in their order, in calls of no more frames than one may have."""
+    calls: list[list[Clip]] = [[]]
+    for clip in clips:
+        if calls[-1] and sum(other.frames for other in calls[-1]) + clip.frames > CALL_FRAMES:
+            calls.append([])
+        calls[-1].append(clip)
+    return calls
 
 
 def mark(work: Work, kind: str, text: str) -> None:
