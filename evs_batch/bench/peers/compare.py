@@ -21,6 +21,7 @@ from typing import Any
 import ray
 
 from evs_batch.bench.peers import work as bench
+from evs_batch.bench.schedule import ideal_s
 
 SYSTEMS = {
     "sequential": "plain:sequential",
@@ -111,12 +112,12 @@ def _figures(work: bench.Work, result: dict[str, Any], end: str) -> dict[str, An
     calls = [(float(began_s), float(end_s), int(frames)) for began_s, end_s, _, frames in bench.marks(work, "call")]
     first_s, last_s = min((c[0] for c in calls), default=0.0), max((c[1] for c in calls), default=0.0)
     begun_s, done = result.get("begun_s", first_s), sum(delivered[name] for name in work.innocent)
-    ideal_s = bench.ideal_s(work.clips, work.workers)
+    best_s = ideal_s(work.clips, work.workers)
     whole = done == len(work.innocent)
     return {
         "clips_per_s": done / max(1e-9, last_s - first_s),
-        "achieved_over_ideal": ideal_s / (last_s - first_s) if whole and calls else 0.0,
-        "with_start_up": ideal_s / (result["ended_s"] - begun_s) if whole and "ended_s" in result else 0.0,
+        "achieved_over_ideal": best_s / (last_s - first_s) if whole and calls else 0.0,
+        "with_start_up": best_s / (result["ended_s"] - begun_s) if whole and "ended_s" in result else 0.0,
         "first_call_s": first_s - begun_s,
         "call_frames": sum(c[2] for c in calls) / max(1, len(calls)),
         "lost": len(work.innocent - set(delivered)),
