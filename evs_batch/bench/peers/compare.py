@@ -47,6 +47,7 @@ def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> I
     found: dict[tuple[bench.Scenario, str], list[dict[str, Any]]] = {}
     for scenario, system in (*rounds, *faults):
         count = clips if scenario == "none" else clips // 2
+        count //= workers if system == "sequential" else 1  # it has one worker only
         found.setdefault((scenario, system), []).append(run_apart(system, scenario, count, workers))
     for (scenario, system), results in found.items():
         yield {"system": system, "scenario": scenario, **_middle(results)}
