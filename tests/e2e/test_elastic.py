@@ -15,7 +15,7 @@ from tests.e2e.conftest import BIN, environment, output_rows, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 STORE = 200_000_000
-CLIPS = 24
+CLIPS = 16
 OPEN = {**environment(), "RAY_AUTH_MODE": "disabled"}  # Ray reads a token once for a process, and this one has none
 
 
