@@ -21,6 +21,8 @@ def switch(state: State, now_s: float) -> Iterator[LoadRole]:
     """Let workers that have nothing to do load a role that they lack, where it pays."""
     passed_s, state.switched_s = now_s - (state.switched_s or now_s), now_s
     for role in state.policy.call_frames:
+        if not any(stage.role == role for stage in state.policy.path):
+            continue
         name = state.crew.could_load(role)
         if name is None:
             continue
