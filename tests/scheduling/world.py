@@ -10,7 +10,7 @@ from evs_batch.scheduling.policy import Policy, Pool
 from evs_batch.scheduling.state import ADMISSION, State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.segments import cut
+from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.work import Unit, path
 
 
@@ -46,6 +46,27 @@ def play(state: State, *events: ev.Event, now_s: float = 0.0) -> list[ev.Command
 
 def only(commands: list[ev.Command], kind: type) -> list:
     return [command for command in commands if isinstance(command, kind)]
+
+
+SIZE = ev.Size(Segments(16), 8, 2, (64, 64))
+
+
+def clips_of(call: ev.Submit) -> tuple[str, ...]:
+    return tuple(unit.clip for unit in call.units)
+
+
+def started(*clips: str, exhausted: bool = True, size: ev.Size = SIZE, **changes) -> tuple[State, dict[str, ev.Submit]]:
+    """A run whose workers are up and whose clips are decoded; returns what was submitted last, by worker role."""
+    state = State(policy(**changes))
+    commands = play(state, ev.Tick(), ev.RowsArrived(clips, exhausted))
+    commands += play(state, *[up(command.worker) for command in only(commands, ev.StartWorker)])
+    while calls := [call for call in only(commands, ev.Submit) if call.stage.role == "media"]:
+        sizes = {name: size for call in calls if call.stage.name == "probe" for name in clips_of(call)}
+        later = [c for c in only(commands, ev.Submit) if c.stage.role != "media"]
+        commands = later + play(
+            state, *[ev.BatchDone(call.batch, {n: sizes[n] for n in clips_of(call)} if sizes else {}) for call in calls]
+        )
+    return state, {call.stage.name: call for call in only(commands, ev.Submit)}
 
 
 class World:
