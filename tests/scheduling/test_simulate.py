@@ -29,10 +29,11 @@ def ideal_s(work: dict[str, int], workers: int) -> float:
     return sum(work.values()) * (0.0165 + 3 * 0.02 / 64) / workers
 
 
-def run(work: dict[str, int], crew: dict[str, Pool], **durations) -> Outcome:
+def run(work: dict[str, int], crew: dict[str, Pool], calls_ahead: int = 6, **durations) -> Outcome:
     models = sum(pool.size for pool in crew.values())
     plan = policy(
         pools={**crew, **pools(media=2 * models)}, budget_bytes=10**12, lookahead_clips=12 * models, max_wait_s=0.5,
+        calls_ahead=calls_ahead,
     )  # fmt: skip
     outcome = simulate(plan, Durations(**{**SECONDS, **durations}), work)
     assert isinstance(outcome.end, ev.Finish)
@@ -53,6 +54,14 @@ def test_workers_that_must_swap_models_do_it_rarely(workers: int):
     outcome = run(work, {"model": Pool(workers, BOTH, keeps=1)}, load_s={"t2i": 0.2, "t2v": 0.2})
     assert ideal_s(work, workers) / outcome.seconds > 0.97
     assert outcome.loads < 2 * workers + 5
+
+
+def test_a_worker_that_waits_long_enough_loads_the_other_role_however_small_its_backlog():
+    """Little memory, little backlog: without the sum of what was lost, nobody would ever load the second model."""
+    work = clips(400)
+    outcome = run(work, {"model": Pool(8, BOTH)}, calls_ahead=1, load_s={"t2i": 1.0, "t2v": 1.0})
+    assert outcome.loads > 0
+    assert ideal_s(work, 8) / outcome.seconds > 0.7
 
 
 def test_where_loading_takes_long_roles_are_changed_even_less():

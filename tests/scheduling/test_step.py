@@ -48,6 +48,17 @@ def test_credits_hold_clips_back_until_others_are_done():
     assert list(state.waiting) == ["c"]
 
 
+def test_only_so_many_frames_are_in_flight_for_each_worker():
+    state, _ = started(*"abcdefghijkl", budget_bytes=1000, calls_ahead=1)
+    assert state.policy.frames_ahead == 128
+    assert (state.admitted_frames, list(state.waiting)) == (128, ["i", "j", "k", "l"])
+
+
+def test_a_call_does_not_wait_for_clips_that_wait_for_memory():
+    _, calls = started("a", "b", exhausted=False, budget_bytes=15)
+    assert (clips_of(calls["t2i_a"]), calls["t2i_a"].reason) == (("a",), "nothing more can come")
+
+
 def test_a_clip_larger_than_the_whole_budget_fails_with_the_way_out():
     state = State(policy(budget_bytes=5))
     commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
