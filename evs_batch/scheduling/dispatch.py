@@ -32,7 +32,7 @@ def _full_call(state: State) -> Submit | None:
         limit_frames = _limit(state, at)
         for key, queue in state.queues.at(at):
             if queue.frames >= limit_frames and (worker := _worker(state, at, key.reader, spare=True)):
-                return _submit(state, at, queue.fill(limit_frames), worker, "a full call")
+                return _submit(state, at, _fill(state, at, queue), worker, "a full call")
     return None
 
 
@@ -42,7 +42,7 @@ def _partial_call(state: State, now_s: float) -> Submit | None:
         for key, queue in state.queues.at(at):
             reason = _not_worth_waiting(state, at, queue, now_s)
             if reason and (worker := _worker(state, at, key.reader, spare=False)):
-                return _submit(state, at, queue.fill(_limit(state, at)), worker, reason)
+                return _submit(state, at, _fill(state, at, queue), worker, reason)
     return None
 
 
@@ -50,6 +50,11 @@ def _worker(state: State, at: int, reader: str = "", *, spare: bool) -> str | No
     if reader:
         return reader if state.crew.has_room(reader, spare=spare) else None
     return state.crew.free(state.policy.path[at].role, spare=spare)
+
+
+def _fill(state: State, at: int, queue: Queue) -> tuple[Unit, ...]:
+    """The segments of a call: at the end of a run long ones first, for short ones even out what they leave."""
+    return queue.fill(_limit(state, at), longest=state.ending)
 
 
 def _limit(state: State, at: int) -> int:

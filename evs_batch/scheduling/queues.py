@@ -34,17 +34,20 @@ class Queue:
         insort(self._entries, (order, unit, frames))
         self.frames += frames
 
-    def fill(self, limit_frames: int) -> tuple[Unit, ...]:
-        """Take the oldest segment, and those behind it that fit a call of so many frames."""
-        taken, room = [0], limit_frames - self._entries[0][2]
-        for at in range(1, min(len(self._entries), LOOKED_AT)):
+    def fill(self, limit_frames: int, *, longest: bool = False) -> tuple[Unit, ...]:
+        """Take the oldest segment, or the `longest` one, and those behind it that fit a call of so many frames."""
+        order = list(range(min(len(self._entries), LOOKED_AT)))
+        if longest:
+            order.sort(key=lambda at: -self._entries[at][2])
+        taken, room = order[:1], limit_frames - self._entries[order[0]][2]
+        for at in order[1:]:
             if room <= 0:
                 break
             if self._entries[at][2] <= room:
                 taken.append(at)
                 room -= self._entries[at][2]
         units = tuple(self._entries[at][1] for at in taken)
-        for at in reversed(taken):
+        for at in sorted(taken, reverse=True):
             self._remove(at)
         return units
 

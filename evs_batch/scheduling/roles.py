@@ -5,16 +5,21 @@ from collections.abc import Iterator, Mapping
 
 from evs_batch.scheduling.events import LoadRole
 from evs_batch.scheduling.policy import Pool
-from evs_batch.scheduling.state import ADMISSION, State
+from evs_batch.scheduling.state import State
 from evs_batch.spec.work import Role
 
 HYSTERESIS = 2.0  # a role is changed where that saves its price so many times
 
 
 def first_role(state: State, pool: Pool) -> Role:
-    """What a new worker of a pool loads: roles that nobody has, then the one with most work for each holder."""
-    share, holders = _share(state), state.crew.holders
-    return max(pool.roles, key=lambda role: (not holders[role], share.get(role, 1.0) / (1 + holders[role])))
+    """What a new worker of a pool loads: roles that nobody has, then the one with most work for each holder.
+
+    Workers so few that each of them must take all roles in turn begin together.
+    """
+    share, holders, in_turn = _share(state), state.crew.holders, pool.swaps and pool.size <= len(pool.roles)
+    return max(
+        pool.roles, key=lambda role: (not holders[role] and not in_turn, share.get(role, 1.0) / (1 + holders[role]))
+    )
 
 
 def switch(state: State, now_s: float) -> Iterator[LoadRole]:
@@ -55,7 +60,7 @@ def _balanced(state: State, old: frozenset[Role], new: Role) -> bool:
 
     At the end of a run anything that pays is right, at its beginning, when nothing is measured, only what is necessary.
     """
-    if state.crew.holders[new] == 0 or _ending(state):
+    if state.crew.holders[new] == 0 or state.ending:
         return True
     if not _measured(state):
         return False
@@ -63,11 +68,6 @@ def _balanced(state: State, old: frozenset[Role], new: Role) -> bool:
     per_worker = sum(share.values()) / sum(pool.size for pool in state.policy.pools.values() if new in pool.roles)
     enough = all(holders[role] - 1 >= math.floor(share[role] / per_worker) for role in old)
     return enough and holders[new] < math.ceil(share[new] / per_worker)
-
-
-def _ending(state: State) -> bool:
-    """Whether no more clips will begin."""
-    return state.exhausted and not state.waiting and not any(state.units_at[at] for at in range(ADMISSION + 1))
 
 
 def _share(state: State) -> Mapping[Role, float]:
@@ -86,12 +86,13 @@ def _measured(state: State) -> bool:
 
 def _backlog(state: State, role: Role, now_s: float) -> tuple[float, float]:
     """Seconds of work that are ready for a role, and for how long the oldest of it has been."""
-    seconds, waited_s = 0.0, 0.0
-    for at, stage in enumerate(state.policy.path):
-        if stage.role == role:
-            for _, queue in state.queues.at(at):
-                seconds += queue.frames * state.pace.frame_s.get(at, 0.0)
-                waited_s = max(waited_s, now_s - state.unit(queue.oldest).ready_s)
-            if state.replays.get(at):
-                waited_s = max(waited_s, state.policy.max_wait_s)
+    seconds, waited_s, frame_s = 0.0, 0.0, state.pace.frame_s
+    stages = [at for at, stage in enumerate(state.policy.path) if stage.role == role]
+    unmeasured_s = max((frame_s[at] for at in stages if at in frame_s), default=0.0)
+    for at in stages:
+        for _, queue in state.queues.at(at):
+            seconds += queue.frames * frame_s.get(at, unmeasured_s)
+            waited_s = max(waited_s, now_s - state.unit(queue.oldest).ready_s)
+        if state.replays.get(at):
+            waited_s = max(waited_s, state.policy.max_wait_s)
     return seconds, waited_s

@@ -108,6 +108,11 @@ class State:
     def __post_init__(self) -> None:
         self.crew = Crew(self.policy.calls_in_flight)
 
+    @property
+    def ending(self) -> bool:
+        """Whether no more clips will begin."""
+        return self.exhausted and not self.waiting and not any(self.units_at[at] for at in range(ADMISSION + 1))
+
     def unit(self, unit: Unit) -> UnitState:
         return self.clips[unit.clip].units[unit.segment]
 
