@@ -10,8 +10,9 @@ import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evs_batch.media.encode import constant_rate, encode
+from evs_batch.media.encode import encode
 from evs_batch.spec.recipe import Output
+from evs_batch.spec.video import constant_rate
 from evs_batch.tiny import clips
 
 HERE = Path(__file__).parent

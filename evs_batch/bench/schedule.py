@@ -51,6 +51,7 @@ def measure(workers: int) -> Iterator[dict[str, Any]]:
             "policy": policy,
             "workers": workers,
             "achieved_over_ideal": ideal_s(clips, workers) / seconds,
+            "of_best_split": best_split_s(clips, workers) / seconds if policy == "static" and workers <= 16 else None,
             "loads": outcome.loads if outcome else 0,
             "decisions_per_s": round(outcome.decisions / taken_s) if outcome else None,
         }
@@ -58,8 +59,7 @@ def measure(workers: int) -> Iterator[dict[str, Any]]:
 
 def _policies(workers: int) -> dict[str, Callable[[Mapping[str, int]], tuple[float, Outcome | None]]]:
     both = {keeps: {"model": Pool(workers, ("t2i", "t2v"), keeps)} for keeps in (1, 2)}
-    share = workers * T2I_S / (T2I_S + T2V_S)
-    splits = [_split(t2i, workers) for t2i in {floor(share), ceil(share)} if 0 < t2i < workers]
+    splits = _splits(workers, around=0)
     known: dict[str, Callable[[Mapping[str, int]], tuple[float, Outcome | None]]] = {
         "data_parallel": lambda clips: (data_parallel_s(clips, workers), None),
     }
@@ -68,6 +68,18 @@ def _policies(workers: int) -> dict[str, Callable[[Mapping[str, int]], tuple[flo
     known["roles, swapping"] = lambda clips: _simulated(both[1], clips)
     known["roles"] = lambda clips: _simulated(both[2], clips)
     return known
+
+
+def _splits(workers: int, around: int) -> list[dict[str, Pool]]:
+    """Fixed pools: the two splits nearest to the shares of the work, and so many beyond them on either side."""
+    share = workers * T2I_S / (T2I_S + T2V_S)
+    counts = range(floor(share) - around, ceil(share) + around + 1)
+    return [_split(t2i, workers) for t2i in counts if 0 < t2i < workers]
+
+
+def best_split_s(clips: Mapping[str, int], workers: int) -> float:
+    """Of all splits the shortest run."""
+    return min(_simulated(split, clips)[0] for split in _splits(workers, around=workers))
 
 
 def _split(t2i: int, workers: int) -> dict[str, Pool]:

@@ -147,14 +147,14 @@ class Job:
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
         self._signals.install()
-        placement, resources = self._place(), cluster.resources()
+        placement = self._place()
         cluster.ask_autoscaler(self._recipe, placement)
         runtime = self._recipe.runtime
         policy = Policy(
             path=path(self._recipe),
             pools=placement.pools,
             call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_frames},
-            budget_bytes=cluster.budget_bytes(self._recipe, resources),
+            budget_bytes=placement.budget_bytes,
             lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(pool.size for pool in placement.pools.values()),
             max_wait_s=runtime.max_wait_s,
             max_attempts=runtime.max_attempts,
@@ -174,7 +174,7 @@ class Job:
         )
 
     def _place(self) -> cluster.Placement:
-        return cluster.place(self._recipe, cluster.resources(), self._options.t2i_workers, self._options.t2v_workers)
+        return cluster.place(self._recipe, cluster.nodes(), self._options.t2i_workers, self._options.t2v_workers)
 
     def _finish(self, end: Finished) -> None:
         if end.failure:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from evs_batch.media.probe import first_packets, open_video, sound_packets, video_stream
 from evs_batch.spec.errors import EncodeError, MediaError
@@ -157,12 +157,3 @@ def _frame(picture_HW3: np.ndarray, index: int, facts: VideoFacts, video: Any) -
     frame.duration, frame.time_base = facts.durations[index], facts.time_base
     frame.colorspace, frame.color_range = facts.matrix, _MPEG_RANGE
     return frame
-
-
-def constant_rate(frames: int, height: int, width: int, rate: Fraction) -> VideoFacts:
-    """Facts of a video that has no source: frames at a constant rate, standard-definition colour."""
-    return VideoFacts(
-        width=width, height=height, pts=tuple(i * rate.denominator for i in range(frames)),
-        durations=(rate.denominator,) * frames, time_base=Fraction(1, rate.numerator), rate=rate,
-        matrix=int(Colorspace.ITU601), full_range=False, aspect=Fraction(1),
-    )  # fmt: skip

@@ -3,8 +3,10 @@
 import gc
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Condition
 from typing import Any
 
 import ray
@@ -14,6 +16,9 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Item, Probed, StageRunner, assemble
 from evs_batch.stages.worker import code, load_runner
+
+CONCURRENCY = 4  # calls that wait, one that runs, and questions
+PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,11 @@ class WorkerMeta:
 
 
 class Worker:
-    """Serves the stages of its roles, a call at a time; it is made an actor by `start`."""
+    """Serves the stages of its roles, a call at a time; it is made an actor by `start`.
+
+    One thread does all that models do. Calls wait for it in threads of their own, so that inputs are unpacked and
+    results leave while it is at another call.
+    """
 
     def __init__(self, recipe: Recipe, threads: int) -> None:
         # Read when torch is imported, which has not happened yet. A runtime_env would cost every worker a new process.
@@ -51,12 +60,16 @@ class Worker:
         os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
+        self._line = Line()
 
     def here(self) -> None:
         """Answers as soon as there is a process."""
 
     def load(self, role: Role) -> WorkerMeta:
         """Load a role's models, beside those that are there or, if there is no room for both, in their place."""
+        return self._line.soon(lambda: self._load(role)).result()
+
+    def _load(self, role: Role) -> WorkerMeta:
         self.prepare(role)  # once for a process: no part of what another load would take
         began_s = time.monotonic()
         if role not in self._runners:
@@ -86,11 +99,14 @@ class Worker:
         """Load the models of a role."""
         return load_runner(role, self._recipe, self._threads)
 
-    def run(self, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
-        """One call; gives its meta and the artifacts of item 0, of item 1, …
+    def run(self, number: int, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
+        """The worker's call of this number, from 0 on; gives its meta and the artifacts of item 0, of item 1, …
 
         `arrays` are those of `Artifacts.inputs`, after the facts of every clip for stages that are told the whole.
         """
+        return self._line.in_turn(number, lambda: self._run(stage, items, arrays)).result()
+
+    def _run(self, stage: Stage, items: Sequence[Item], arrays: Sequence[Any]) -> Any:
         started_s, parts = time.time(), iter(arrays)
         if stage.whole:
             items = [replace(item, facts=next(parts)) for item in items]
@@ -107,6 +123,25 @@ class Worker:
         return (meta, *given) if given else meta
 
 
+class Line:
+    """Calls for one thread, in the order of their numbers, whichever is unpacked first."""
+
+    def __init__(self) -> None:
+        self._thread, self._next, self._moved = ThreadPoolExecutor(1), 0, Condition()
+
+    def soon(self, do: Callable[[], Any]) -> "Future[Any]":
+        """Behind what waits already."""
+        return self._thread.submit(do)
+
+    def in_turn(self, number: int, do: Callable[[], Any]) -> "Future[Any]":
+        """Behind all calls of smaller numbers that come."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._next >= number, PATIENCE_S)
+            self._next = number + 1
+            self._moved.notify_all()
+            return self.soon(do)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """What one worker is given of a node, and the labels that the node must have."""
@@ -117,7 +152,33 @@ class Share:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def start(recipe: Recipe, share: Share, worker: type[Worker] = Worker) -> Any:
+class Handle:
+    """The driver's side of a worker: gives references at once."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._sent = actor, 0
+
+    def here(self) -> Any:
+        """See `Worker.here`."""
+        return self._actor.here.remote()
+
+    def load(self, role: Role) -> Any:
+        """See `Worker.load`."""
+        return self._actor.load.remote(role)
+
+    def run(self, stage: Stage, items: Sequence[Item], arrays: Sequence[Any]) -> list[Any]:
+        """See `Worker.run`; references of the meta and of each artifact."""
+        method = self._actor.run.options(num_returns=1 + len(items) * len(stage.gives))
+        made = method.remote(self._sent, stage, items, *arrays)
+        self._sent += 1
+        return made if isinstance(made, list) else [made]
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        ray.kill(self._actor)
+
+
+def start(recipe: Recipe, share: Share, worker: type[Worker] = Worker) -> Handle:
     """Start an actor; Ray never restarts it or retries its calls, the scheduler does."""
     actor: Any = ray.remote(worker)
     options = actor.options(
@@ -125,7 +186,8 @@ def start(recipe: Recipe, share: Share, worker: type[Worker] = Worker) -> Any:
         num_gpus=share.num_gpus,
         max_restarts=0,
         max_task_retries=0,
+        max_concurrency=CONCURRENCY,
         scheduling_strategy="SPREAD",
         label_selector=dict(share.labels),
     )
-    return options.remote(recipe, share.threads)
+    return Handle(options.remote(recipe, share.threads))

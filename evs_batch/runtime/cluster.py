@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -61,9 +62,9 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
-def resources() -> Mapping[str, float]:
-    """What the joined cluster has in all, by Ray's names."""
-    return ray.cluster_resources()
+def nodes() -> list[Mapping[str, float]]:
+    """What each node of the joined cluster has, by Ray's names."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def disconnect() -> None:
@@ -73,19 +74,23 @@ def disconnect() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """The pools, and what each worker of them gets of a node."""
+    """The pools, what each worker of them gets of a node, and bytes for clips in flight."""
 
     pools: Mapping[str, Pool]
     shares: Mapping[str, Share]
+    budget_bytes: int
 
 
-def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: int | None) -> Placement:
-    """Divide a cluster's GPUs, or its cores where it has none.
+def place(recipe: Recipe, nodes: Sequence[Mapping[str, float]], t2i: int | None, t2v: int | None) -> Placement:
+    """Divide the GPUs of a cluster's nodes, or their cores where they have none.
 
     Workers take both roles in turn, each on a GPU of its own; `t2i` and `t2v` ask for pools of so many workers instead.
     """
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
-    cpus, gpus, each = int(resources.get("CPU", 1)), resources.get("GPU", 0.0), recipe.runtime.gpus_per_worker
+    total = Counter[str]()
+    for node in nodes:
+        total.update(node)
+    cpus, gpus, each = int(total["CPU"]) or 1, float(total["GPU"]), recipe.runtime.gpus_per_worker
     fitting = int(gpus / each + 1e-9) or min(len(models), cpus) or 1
     fitting = min(fitting, recipe.runtime.workers or fitting)
     if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
@@ -108,7 +113,22 @@ def place(recipe: Recipe, resources: Mapping[str, float], t2i: int | None, t2v: 
     return Placement(
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
+        budget_bytes=_budget_bytes(recipe, nodes, "GPU" if gpus else "CPU"),
     )
+
+
+def _budget_bytes(recipe: Recipe, nodes: Sequence[Mapping[str, float]], device: str) -> int:
+    """Bytes in flight that no node has to spill: what is made lies where it is made.
+
+    Models are spread by devices, media workers evenly. Of each node count what the recipe allows or its object store
+    can hold.
+    """
+    devices, budgets = sum(node.get(device, 0.0) for node in nodes), list[float]()
+    for node in nodes:
+        share = max(1 / len(nodes), node.get(device, 0.0) / max(1e-9, devices))
+        store_bytes = node.get("object_store_memory", math.inf) * OBJECT_STORE_SHARE
+        budgets.append(min(recipe.runtime.memory_gb * 1e9, store_bytes) / share)
+    return int(min(budgets, default=recipe.runtime.memory_gb * 1e9))
 
 
 def node_gone(error: BaseException, node: str) -> bool:
@@ -147,9 +167,3 @@ def why_not_placed(share: Share) -> str:
         return f"no node has {needs}"
     free = ray.available_resources()
     return f"it needs {needs}, and free are " + ", ".join(f"{free.get(name, 0):g} {name}" for name in wanted)
-
-
-def budget_bytes(recipe: Recipe, resources: Mapping[str, float]) -> int:
-    """Bytes that clips in flight may take: the recipe's limit, or what the object store can hold."""
-    store = resources.get("object_store_memory", float("inf"))
-    return int(min(recipe.runtime.memory_gb * 1e9, store * OBJECT_STORE_SHARE))

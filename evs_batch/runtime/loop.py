@@ -78,7 +78,7 @@ class Loop:
         self._probed: dict[str, Probed] = {}
         self._facts: dict[str, Any] = {}
         self._rows: dict[str, Mapping[str, Any]] = {}
-        self._actors: dict[str, Any] = {}
+        self._actors: dict[str, actors.Handle] = {}
         self._loading: dict[Any, str] = {}
         self._placing: dict[Any, tuple[str, str, float]] = {}
         self._not_placed: dict[str, str] = {}
@@ -102,7 +102,7 @@ class Loop:
             self._metrics.look(self.state)
             self.on_tick(self)
         for actor in self._actors.values():
-            ray.kill(actor)
+            actor.kill()
         if isinstance(self._end, ev.Abort):
             why = "".join(f"; {said}" for said in self._not_placed.values())
             raise RunError(
@@ -125,12 +125,12 @@ class Loop:
             return
         self._looked_s = time.monotonic()
         placement = self.place()
-        if placement.pools != self.placement.pools:
+        if placement != self.placement:
             log.info(
                 "the cluster has changed: %s", ", ".join(f"{p.size} {name}" for name, p in placement.pools.items())
             )
             self.placement = placement
-            self._feed(ev.PoolsChanged(placement.pools))
+            self._feed(ev.PoolsChanged(placement.pools, placement.budget_bytes))
         if self._placing:
             self._look_for_placement(time.monotonic())
 
@@ -209,7 +209,7 @@ class Loop:
         self._artifacts.begin(clip, segments, segments.ends(self.policy.path, done))
 
     def _end_worker(self, worker: str) -> None:
-        ray.kill(self._actors.pop(worker))
+        self._actors.pop(worker).kill()
         self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
         self._placing = {ref: found for ref, found in self._placing.items() if found[0] != worker}
 
@@ -226,13 +226,13 @@ class Loop:
                 self._submit(command)
             case ev.StartWorker(worker=worker, pool=pool, role=role):
                 self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool], self.worker)
-                self._placing[self._actors[worker].here.remote()] = (worker, pool, time.monotonic())
-                self._loading[self._actors[worker].load.remote(role)] = worker
+                self._placing[self._actors[worker].here()] = (worker, pool, time.monotonic())
+                self._loading[self._actors[worker].load(role)] = worker
             case ev.StopWorker(worker=worker):
                 self._end_worker(worker)
             case ev.LoadRole(worker=worker, role=role):
                 log.info("%s loads %s: %s", worker, role, command.reason)
-                self._loading[self._actors[worker].load.remote(role)] = worker
+                self._loading[self._actors[worker].load(role)] = worker
             case ev.WantRows(count=count):
                 self._feed_rows(count)
             case ev.Forget(clip=clip, done=done):
@@ -246,11 +246,9 @@ class Loop:
 
     def _submit(self, call: ev.Submit) -> None:
         items = [self._item(call.stage, unit) for unit in call.units]
-        count = 1 + len(items) * len(call.stage.gives)
-        method = self._actors[call.worker].run.options(num_returns=count)
         facts = [self._facts_of(unit.clip) for unit in call.units] if call.stage.whole else []
-        made = method.remote(call.stage, items, *facts, *self._artifacts.inputs(call.stage, call.units))
-        meta, *given = made if count > 1 else [made]
+        arrays = [*facts, *self._artifacts.inputs(call.stage, call.units)]
+        meta, *given = self._actors[call.worker].run(call.stage, items, arrays)
         self._calls[meta] = _Call(call, given, time.time())
 
     def _item(self, stage: Stage, unit: Unit) -> Item:
@@ -261,7 +259,7 @@ class Loop:
             output=self.output_uri(unit.clip),
             parts=self.parts_uri(unit.clip),
             number=unit.segment,
-            budget_bytes=self.policy.budget_bytes,
+            budget_bytes=self.state.policy.budget_bytes,
         )
         probed = self._probed.get(unit.clip)
         if probed is None:

@@ -12,7 +12,10 @@ CALLS_AHEAD = 4  # of a long clip, beyond the segments that wait for each other:
 
 
 def admit(state: State, now_s: float) -> Iterator[tuple[ClipState, Failure]]:
-    """Give credits to waiting clips in their order; yields those that are larger than the whole budget."""
+    """Give credits to waiting clips in their order; yields those that are larger than the budget has ever been.
+
+    Where nodes have left, a clip that is too large for the others is alone.
+    """
     while state.waiting:
         clip, budget_bytes = state.clips[state.waiting[0]], state.policy.budget_bytes
         assert clip.size, "clips are probed before they wait"
@@ -20,15 +23,15 @@ def admit(state: State, now_s: float) -> Iterator[tuple[ClipState, Failure]]:
             return
         most = _segments_ahead(state.policy, clip.size)
         credits = [credit(state.policy.path, clip.size, ahead) for ahead in range(most, -1, -1)]
-        fitting = [found for found in credits if found.bytes <= budget_bytes]
-        if not fitting:
+        if credits[-1].bytes > state.most_bytes:
             state.waiting.popleft()
-            yield clip, _too_large(clip, credits[-1], budget_bytes)
+            yield clip, _too_large(clip, credits[-1], state.most_bytes)
             continue
-        if state.admitted_bytes + fitting[0].bytes > budget_bytes:
+        given = next((found for found in credits if found.bytes <= budget_bytes), credits[-1])
+        if state.admitted and state.admitted_bytes + given.bytes > budget_bytes:
             return
         state.waiting.popleft()
-        state.admit(clip, fitting[0], now_s)
+        state.admit(clip, given, now_s)
 
 
 def credit(path: Sequence[Stage], size: Size, ahead: int = 0) -> Credit:

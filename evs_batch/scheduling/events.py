@@ -71,9 +71,10 @@ class WorkerLost:
 
 @dataclass(frozen=True)
 class PoolsChanged:
-    """The cluster has grown or shrunk: how many workers it can hold now."""
+    """The cluster has grown or shrunk: how many workers, and how many bytes, it can hold now."""
 
     pools: Mapping[str, Pool]
+    budget_bytes: int
 
 
 @dataclass(frozen=True)

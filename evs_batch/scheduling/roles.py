@@ -22,6 +22,17 @@ def first_role(state: State, pool: Pool) -> Role:
     )
 
 
+def wanted(state: State, name: str, now_s: float) -> int:
+    """How many workers a pool should have now: all; but beside models only as many media workers as these need."""
+    pool, present, models = state.policy.pools[name], state.crew.present[name], state.policy.models
+    if name in models or not models or present >= pool.size:
+        return pool.size
+    starting = any(worker.pool == name and worker.loading for worker in state.crew.all.values())
+    idle = any(state.crew.free(role, spare=False) for role in state.policy.call_frames)
+    behind = idle and not starting and any(_backlog(state, role, now_s)[1] > 0 for role in pool.roles)
+    return max(1, present + behind)
+
+
 def switch(state: State, now_s: float) -> Iterator[LoadRole]:
     """Let workers that have nothing to do load a role that they lack, where it pays."""
     passed_s, state.switched_s = now_s - (state.switched_s or now_s), now_s

@@ -93,6 +93,7 @@ class State:
     pace: Pace = field(default_factory=Pace)
     lost_s: dict[Role, float] = field(default_factory=dict)  # of workers that could have done a role's work
     switched_s: float | None = None
+    most_bytes: int = 0  # the largest budget so far
     admitted: int = 0
     admitted_bytes: int = 0
     admitted_frames: int = 0
@@ -107,6 +108,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.crew = Crew(self.policy.calls_in_flight)
+        self.most_bytes = self.policy.budget_bytes
 
     @property
     def ending(self) -> bool:

@@ -82,7 +82,8 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
 
 
 def _pools_changed(state: State, event: PoolsChanged, now_s: float) -> Iterator[Command]:
-    state.policy = replace(state.policy, pools=event.pools)
+    state.policy = replace(state.policy, pools=event.pools, budget_bytes=event.budget_bytes)
+    state.most_bytes = max(state.most_bytes, event.budget_bytes)
     starting = [(name, worker.pool) for name, worker in state.crew.all.items() if not worker.up]
     for name, pool in starting:
         if state.crew.present[pool] > event.pools[pool].size:
@@ -231,7 +232,7 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
     if state.exhausted and not state.clips:
         yield Finish(interrupted=False, reason="every row is committed")
         return
-    yield from _start_workers(state)
+    yield from _start_workers(state, now_s)
     for clip, failure in admission.admit(state, now_s):
         yield _give_up(state, clip, failure, "it can never be admitted")
     yield from dispatch.submit_all(state, now_s)
@@ -244,9 +245,9 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
         yield Finish(interrupted=False, reason="every row is committed")
 
 
-def _start_workers(state: State) -> Iterator[Command]:
+def _start_workers(state: State, now_s: float) -> Iterator[Command]:
     for name, pool in state.policy.pools.items():
-        while state.crew.present[name] < pool.size:
+        while state.crew.present[name] < roles.wanted(state, name, now_s):
             worker, role = f"{name}-{state.next_worker}", roles.first_role(state, pool)
             state.next_worker += 1
             state.crew.add(worker, WorkerState(name, pool.roles, pool.keeps, loading=role))

@@ -154,7 +154,7 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)
     segment_frames: int = key(64, "frames of a segment: longer clips are cut, so that any length fits in memory", ge=1)
     max_wait_s: float = key(0.5, "how long an idle worker waits for a full call", ge=0)
-    memory_gb: float = key(4.0, "pixels and latents in flight", gt=0, le=1e6)
+    memory_gb: float = key(4.0, "pixels and latents in flight, of each node", gt=0, le=1e6)
     max_attempts: int = key(3, "tries of one clip before it fails", ge=1)
     pickles: tuple[str, ...] = key(
         (), "names of pickle files that may be read as weights: they can run programs", max_length=16

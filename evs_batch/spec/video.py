@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+BT601 = 5  # as FFmpeg's scaler counts matrices
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
@@ -44,3 +46,12 @@ class VideoFacts:
     @property
     def duration_s(self) -> float:
         return float((self.pts[-1] + self.durations[-1] - self.pts[0]) * self.time_base)
+
+
+def constant_rate(frames: int, height: int, width: int, rate: Fraction) -> VideoFacts:
+    """Facts of a video that has no source: frames at a constant rate, standard-definition colour."""
+    return VideoFacts(
+        width=width, height=height, pts=tuple(i * rate.denominator for i in range(frames)),
+        durations=(rate.denominator,) * frames, time_base=Fraction(1, rate.numerator), rate=rate,
+        matrix=BT601, full_range=False, aspect=Fraction(1),
+    )  # fmt: skip

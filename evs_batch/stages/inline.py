@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from evs_batch.media.cuts import find_cuts
-from evs_batch.media.encode import constant_rate
 from evs_batch.scheduling.artifacts import Artifacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import Segments, cut
+from evs_batch.spec.video import constant_rate
 from evs_batch.spec.work import DECODE, ENCODE, Clip, Role, Unit, model_stages, path
 from evs_batch.stages.item import Item, StageRunner, assemble
 from evs_batch.stages.worker import load_runner

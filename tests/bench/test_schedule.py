@@ -16,6 +16,14 @@ def test_roles_are_first_wherever_both_models_fit():
     assert rows["static"] == pytest.approx(min(5 / 0.010, 3 / 0.0065) / (8 / 0.0165), rel=0.03), "the slower half"
 
 
+def test_fixed_pools_are_as_good_as_the_best_split():
+    (row,) = [row for row in schedule.measure(5) if row["policy"] == "static"]
+    assert row["of_best_split"] > 0.99
+    clips = schedule.workload(5)
+    shortest_s = min(schedule._simulated(schedule._split(t2i, 5), clips)[0] for t2i in range(1, 5))
+    assert schedule.best_split_s(clips, 5) == shortest_s
+
+
 def test_data_parallel_pays_for_calls_that_are_not_full():
     one = schedule.data_parallel_s({"a": 16, "b": 64}, workers=1)
     assert one == pytest.approx(80 * 0.0165 + 6 * 0.02)

@@ -13,12 +13,12 @@ from evs_batch.media import decode as decoding
 from evs_batch.media import encode as encoding
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader, decode
-from evs_batch.media.encode import constant_rate, encode, join
+from evs_batch.media.encode import encode, join
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
-from evs_batch.spec.video import VideoFacts
+from evs_batch.spec.video import VideoFacts, constant_rate
 from evs_batch.tiny import clips
 from tests.conftest import stripes
 from tests.media.test_media import audio_packets, ffmpeg

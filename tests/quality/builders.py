@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evs_batch.media.encode import constant_rate, encode
+from evs_batch.media.encode import encode
 from evs_batch.spec.recipe import Output
+from evs_batch.spec.video import constant_rate
 from evs_batch.store import ledger
 from tests.conftest import stripes
 

@@ -7,7 +7,7 @@ from ray import exceptions as rex
 
 from evs_batch.runtime.account import Account
 from evs_batch.runtime.actors import CallMeta, WorkerMeta
-from evs_batch.runtime.cluster import budget_bytes, connect, place
+from evs_batch.runtime.cluster import connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
 from evs_batch.scheduling.events import FailureKind
@@ -44,7 +44,7 @@ BOTH = ("t2i", "t2v")
 
 
 def test_a_small_machine_gets_two_workers_that_take_both_roles():
-    placed = place(load_recipe("demo"), {"CPU": 2.0}, None, None)
+    placed = place(load_recipe("demo"), [{"CPU": 2.0}], None, None)
     assert placed.pools == {"model": Pool(2, BOTH), "media": Pool(1, ("media",))}
     assert (placed.shares["model"].threads, placed.shares["model"].num_gpus) == (1, 0)
     assert sum(placed.pools[name].size * placed.shares[name].num_cpus for name in placed.pools) <= 2
@@ -52,39 +52,39 @@ def test_a_small_machine_gets_two_workers_that_take_both_roles():
 
 def test_every_gpu_gets_a_worker():
     for gpus in (1, 2, 8):
-        placed = place(load_recipe("demo"), {"CPU": 64.0, "GPU": float(gpus)}, None, None)
+        placed = place(load_recipe("demo"), [{"CPU": 64.0, "GPU": float(gpus)}], None, None)
         assert placed.pools["model"] == Pool(gpus, BOTH)
         assert placed.shares["model"].num_gpus == 1.0
 
 
 def test_workers_may_share_a_gpu_or_ask_for_a_kind_of_node():
     asked = load_recipe("demo", ["runtime.gpus_per_worker=0.5", "runtime.labels=['ray.io/accelerator-type=H100']"])
-    placed = place(asked, {"CPU": 8.0, "GPU": 2.0}, None, None)
+    placed = place(asked, [{"CPU": 8.0, "GPU": 2.0}], None, None)
     assert (placed.pools["model"].size, placed.shares["model"].num_gpus) == (4, 0.5)
     assert placed.shares["model"].labels == {"ray.io/accelerator-type": "H100"}
     assert not placed.shares["media"].labels
 
 
 def test_with_offload_a_worker_has_one_model_on_its_gpu():
-    placed = place(load_recipe("demo", ["runtime.offload='models'"]), {"CPU": 8.0, "GPU": 1.0}, None, None)
+    placed = place(load_recipe("demo", ["runtime.offload='models'"]), [{"CPU": 8.0, "GPU": 1.0}], None, None)
     assert placed.pools["model"] == Pool(1, BOTH, keeps=1)
 
 
 def test_pinned_pools_are_kept():
-    pinned = place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, 5, 3)
+    pinned = place(load_recipe("demo"), [{"CPU": 64.0, "GPU": 8.0}], 5, 3)
     assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(4, ("media",))}
     assert pinned.shares["t2i"].num_gpus == 1.0
-    assert place(load_recipe("demo"), {"CPU": 64.0, "GPU": 8.0}, None, 2).pools["t2i"].size == 6
+    assert place(load_recipe("demo"), [{"CPU": 64.0, "GPU": 8.0}], None, 2).pools["t2i"].size == 6
 
 
 def test_one_model_needs_one_pool():
-    placed = place(load_recipe("demo", ["composition='T2I'"]), {"CPU": 8.0, "GPU": 4.0}, None, None)
+    placed = place(load_recipe("demo", ["composition='T2I'"]), [{"CPU": 8.0, "GPU": 4.0}], None, None)
     assert placed.pools["t2i"] == Pool(4, ("t2i",))
     assert "t2v" not in placed.pools
 
 
 def test_without_models_there_are_only_media_workers():
-    placed = place(load_recipe("identity"), {"CPU": 4.0}, None, None)
+    placed = place(load_recipe("identity"), [{"CPU": 4.0}], None, None)
     assert placed.pools == {"media": Pool(2, ("media",))}
 
 
@@ -92,17 +92,26 @@ def test_without_models_there_are_only_media_workers():
     ("cpus", "gpus", "t2i"), [(1, 1, None), (2, 1, None), (4, 4, None), (8, 2, 2), (8, 4, 4), (16, 2, 9)]
 )
 def test_every_placement_fits_its_cluster(cpus: int, gpus: int, t2i: int | None):
-    placed = place(load_recipe("demo"), {"CPU": float(cpus), "GPU": float(gpus)}, t2i, None)
+    placed = place(load_recipe("demo"), [{"CPU": float(cpus), "GPU": float(gpus)}], t2i, None)
     assert sum(placed.pools[name].size * placed.shares[name].num_cpus for name in placed.pools) <= cpus
     models = [name for name in placed.pools if name != "media"]
     on_one_gpu = int(1 / placed.shares[models[0]].num_gpus + 1e-9)
     assert on_one_gpu * gpus >= sum(placed.pools[name].size for name in models)
 
 
-def test_the_budget_is_the_smaller_of_recipe_and_object_store():
-    recipe = load_recipe("demo", ["runtime.memory_gb=4"])
-    assert budget_bytes(recipe, {"object_store_memory": 1e9}) == 600_000_000
-    assert budget_bytes(recipe, {"object_store_memory": 1e12}) == 4_000_000_000
+@pytest.mark.parametrize(
+    ("nodes", "budget_gb"),
+    [
+        ([{"CPU": 2, "object_store_memory": 1e9}], 0.6),
+        ([{"CPU": 2, "object_store_memory": 1e12}], 4),
+        ([{"CPU": 2, "object_store_memory": 1e9}] * 3, 1.8),
+        ([{"CPU": 2, "object_store_memory": 1e9}, {"CPU": 2, "object_store_memory": 5e9}], 1.2),
+        ([{"CPU": 8, "object_store_memory": 1e9}, {"CPU": 2, "object_store_memory": 5e9}], 0.75),
+        ([{"CPU": 2, "object_store_memory": 1e9}, {"CPU": 2, "GPU": 8, "object_store_memory": 3e9}], 1.2),
+    ],
+)
+def test_the_budget_is_what_no_node_has_to_spill(nodes: list[dict[str, float]], budget_gb: float):
+    assert place(load_recipe("demo"), nodes, None, None).budget_bytes == pytest.approx(budget_gb * 1e9)
 
 
 def test_overlap_is_the_length_of_the_common_time():

@@ -69,6 +69,19 @@ def test_a_clip_larger_than_the_whole_budget_fails_with_the_way_out():
     assert only(commands, ev.Finish)
 
 
+def test_the_budget_follows_the_cluster_and_a_clip_that_was_promised_room_gets_it():
+    state, _ = started("a", "b", "c", budget_bytes=25)
+    assert state.admitted == 2
+    play(state, ev.PoolsChanged(state.policy.pools, 35))
+    assert state.admitted == 3
+    state = State(policy(budget_bytes=25))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a", "b"), True), up("media-2"))
+    probes = only(commands, ev.Submit)
+    play(state, ev.PoolsChanged(state.policy.pools, 5))
+    done = play(state, *(ev.BatchDone(p.batch, {u.clip: SIZE for u in p.units}) for p in probes))
+    assert (state.admitted, only(done, ev.Commit)) == (1, []), "alone, for 5 bytes are less than anybody needs"
+
+
 def test_a_lost_worker_is_replaced_and_only_its_oldest_call_is_suspected():
     state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
     commands = play(state, ev.WorkerLost("t2i-0", "killed"))
@@ -92,12 +105,12 @@ def test_calls_of_a_worker_that_is_lost_with_its_node_are_nobodys_fault():
 
 def test_pools_grow_and_shrink_with_the_cluster():
     state, _ = started("a", pools={"model": Pool(1, ("t2i", "t2v")), "media": Pool(1, ("media",))})
-    grown = play(state, ev.PoolsChanged({"model": Pool(3, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    grown = play(state, ev.PoolsChanged({"model": Pool(3, ("t2i", "t2v")), "media": Pool(1, ("media",))}, 100))
     first, second = (command.worker for command in only(grown, ev.StartWorker))
     play(state, ev.WorkerUp(first, "t2i", frozenset(["t2i"])))
-    shrunk = play(state, ev.PoolsChanged({"model": Pool(2, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    shrunk = play(state, ev.PoolsChanged({"model": Pool(2, ("t2i", "t2v")), "media": Pool(1, ("media",))}, 100))
     assert [command.worker for command in only(shrunk, ev.StopWorker)] == [second], "the one that has not come up"
-    gone = play(state, ev.PoolsChanged({"model": Pool(1, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
+    gone = play(state, ev.PoolsChanged({"model": Pool(1, ("t2i", "t2v")), "media": Pool(1, ("media",))}, 100))
     gone += play(state, ev.WorkerLost(first, "its node is gone", with_node=True))
     assert not only(gone, ev.StartWorker), "there is no room for another one"
 

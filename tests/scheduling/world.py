@@ -136,7 +136,8 @@ class World:
             self.loading = [found for found in self.loading if found[0] != up[0]]
             return ev.WorkerLost(up[0], "its node is gone", with_node=True)
         pools[name] = replace(pools[name], size=self.random.randint(1, 4))
-        return ev.PoolsChanged(pools)
+        budget = self.state.policy.budget_bytes
+        return ev.PoolsChanged(pools, self.random.choice([budget, budget // 2, 2 * budget]))
 
     def _load(self, worker: str, role: str) -> ev.Event:
         if self.random.random() < self.chaos / 4:
@@ -218,7 +219,7 @@ class World:
         for at in range(len(state.policy.path)):
             units = [unit for clip in state.clips.values() for unit in clip.units.values() if unit.at == at]
             assert (state.units_at[at], state.blocked_at[at]) == (len(units), sum(unit.blocked for unit in units))
-        assert 0 <= state.admitted_bytes <= state.policy.budget_bytes
+        assert 0 <= state.admitted_bytes <= state.most_bytes
         running = [(call, self._valid(call)) for call in self.running.values()]
         in_flight = Counter(unit for _, units in running for unit in units)
         assert max(in_flight.values(), default=0) <= 1, "a segment is in two calls at once"

@@ -64,6 +64,8 @@ def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
         name: median(result[name] for result in results)
         for name in ("clips_per_s", "achieved_over_ideal", "with_start_up", "first_call_s", "call_frames")
     }
+    hand_offs = [result["hand_off"] for result in results if result["hand_off"] is not None]
+    row["hand_off"] = median(hand_offs) if hand_offs else None
     row |= {name: max(result[name] for result in results) for name in ("lost", "doubled")}
     return {**row, "end": "; ".join(dict.fromkeys(result["end"] for result in results))}
 
@@ -114,13 +116,14 @@ def _figures(work: bench.Work, result: dict[str, Any], end: str) -> dict[str, An
     first_s, last_s = min((c[0] for c in calls), default=0.0), max((c[1] for c in calls), default=0.0)
     begun_s, done = result.get("begun_s", first_s), sum(delivered[name] for name in work.innocent)
     best_s = ideal_s(work.clips, work.workers)
-    whole = done == len(work.innocent)
+    whole, hand_off = done == len(work.innocent), bench.marks(work, "hand_off")
     return {
         "clips_per_s": done / max(1e-9, last_s - first_s),
         "achieved_over_ideal": best_s / (last_s - first_s) if whole and calls else 0.0,
         "with_start_up": best_s / (result["ended_s"] - begun_s) if whole and "ended_s" in result else 0.0,
         "first_call_s": first_s - begun_s,
         "call_frames": sum(c[2] for c in calls) / max(1, len(calls)),
+        "hand_off": float(hand_off[0][0]) if hand_off else None,
         "lost": len(work.innocent - set(delivered)),
         "doubled": sum(count > 1 for count in delivered.values()),
         "end": end,
