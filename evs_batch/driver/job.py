@@ -67,6 +67,7 @@ class Job:
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
+        self._device: cluster.Device | None = None
         self._late_parts: list[str] = []
         self._old_parts = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
@@ -147,7 +148,7 @@ class Job:
     def _loop(self, clips: Iterator[Clip]) -> Loop:
         cluster.connect(self._options.address)
         self._signals.install()
-        placement = self._place()
+        self._device = (placement := self._place()).device
         cluster.ask_autoscaler(self._recipe, placement)
         runtime = self._recipe.runtime
         policy = Policy(
@@ -174,7 +175,8 @@ class Job:
         )
 
     def _place(self) -> cluster.Placement:
-        return cluster.place(self._recipe, cluster.nodes(), self._options.t2i_workers, self._options.t2v_workers)
+        asked = self._options
+        return cluster.place(self._recipe, cluster.nodes(), asked.t2i_workers, asked.t2v_workers, self._device)
 
     def _finish(self, end: Finished) -> None:
         if end.failure:

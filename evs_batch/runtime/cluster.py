@@ -5,10 +5,12 @@ import math
 import os
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import ray
+from ray._private.state import state
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError
 
@@ -18,6 +20,7 @@ from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, path
 
+Device = Literal["CPU", "GPU"]
 MODEL_ROLES: tuple[Role, ...] = ("t2i", "t2v")
 KNOCK_S = 5.0
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
@@ -63,8 +66,14 @@ def _knock(address: str) -> None:
 
 
 def nodes() -> list[Mapping[str, float]]:
-    """What each node of the joined cluster has, by Ray's names."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """What each node of the joined cluster has, by Ray's names; those that are drained do not count."""
+    leaving = drained()
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+
+
+def drained() -> Collection[str]:
+    """Nodes that will leave soon: Ray starts nothing on them."""
+    return state.get_draining_nodes().keys()
 
 
 def disconnect() -> None:
@@ -74,25 +83,37 @@ def disconnect() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """The pools, what each worker of them gets of a node, and bytes for clips in flight."""
+    """The pools, what each worker of them gets of a node, on which devices, and bytes for clips in flight."""
 
+    device: Device
     pools: Mapping[str, Pool]
     shares: Mapping[str, Share]
     budget_bytes: int
 
 
-def place(recipe: Recipe, nodes: Sequence[Mapping[str, float]], t2i: int | None, t2v: int | None) -> Placement:
-    """Divide the GPUs of a cluster's nodes, or their cores where they have none.
+def place(
+    recipe: Recipe,
+    nodes: Sequence[Mapping[str, float]],
+    t2i: int | None,
+    t2v: int | None,
+    device: Device | None = None,
+) -> Placement:
+    """Divide the GPUs of a cluster's nodes, or their cores where they have none and the recipe asks for none.
 
     Workers take both roles in turn, each on a GPU of its own; `t2i` and `t2v` ask for pools of so many workers instead.
+    A run stays on the `device` that it began on. With GPUs that are still to come, one worker waits for them.
     """
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
     total = Counter[str]()
     for node in nodes:
         total.update(node)
-    cpus, gpus, each = int(total["CPU"]) or 1, float(total["GPU"]), recipe.runtime.gpus_per_worker
-    fitting = int(gpus / each + 1e-9) or min(len(models), cpus) or 1
-    fitting = min(fitting, recipe.runtime.workers or fitting)
+    cpus, gpus, asked = int(total["CPU"]) or 1, float(total["GPU"]), recipe.runtime
+    each, device = asked.gpus_per_worker or 1.0, device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
+    if device == "GPU":
+        fitting = max(1, int(gpus / each + 1e-9))
+        fitting = min(fitting, asked.workers or fitting)
+    else:
+        fitting = max(1, min(cpus, asked.workers or max(len(models), len(nodes))))
     if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
         keeps = 1 if recipe.runtime.offload == "models" else 2
         pools = {"model": Pool(fitting, MODEL_ROLES, keeps)}
@@ -100,24 +121,25 @@ def place(recipe: Recipe, nodes: Sequence[Mapping[str, float]], t2i: int | None,
         rest = max(1, fitting - (t2i or 0) - (t2v or 0))
         pools = {role: Pool({"t2i": t2i, "t2v": t2v}[role] or rest, (role,)) for role in models}
     workers = sum(pool.size for pool in pools.values())
-    if gpus and workers * each > gpus + 1e-9:
+    if device == "GPU" and gpus and workers * each > gpus + 1e-9:
         each = 1 / math.ceil(workers / gpus)  # equal shares of a whole GPU always fit, 2/3 would leave a rest
     share = Share(
         num_cpus=min(1.0, cpus / max(1, workers)),
-        num_gpus=each if gpus else 0.0,
+        num_gpus=each if device == "GPU" else 0.0,
         threads=max(1, cpus // max(1, workers)),
         labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
     )
     # Media work is a small fraction of the models': it takes what they leave, so that it can always be placed.
     media = Pool(max(1, min(-(-workers // 2), cpus // 2) if models else cpus // 2), ("media",))
     return Placement(
+        device=device,
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
-        budget_bytes=_budget_bytes(recipe, nodes, "GPU" if gpus else "CPU"),
+        budget_bytes=_budget_bytes(recipe, nodes, device),
     )
 
 
-def _budget_bytes(recipe: Recipe, nodes: Sequence[Mapping[str, float]], device: str) -> int:
+def _budget_bytes(recipe: Recipe, nodes: Sequence[Mapping[str, float]], device: Device) -> int:
     """Bytes in flight that no node has to spill: what is made lies where it is made.
 
     Models are spread by devices, media workers evenly. Of each node count what the recipe allows or its object store

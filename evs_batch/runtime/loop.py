@@ -15,6 +15,7 @@ from evs_batch.runtime import actors, cluster
 from evs_batch.runtime.cluster import Placement
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.metrics import Metrics
+from evs_batch.runtime.placing import Placing
 from evs_batch.runtime.timeline import Timeline
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.artifacts import Artifacts
@@ -28,7 +29,6 @@ from evs_batch.stages.item import Item, Probed
 
 TICK_S = 0.1
 LOOK_S = 2.0
-PLACEMENT_S = 15.0  # a worker that has no process after so long waits for something
 log = logging.getLogger("evs_batch")
 
 
@@ -80,8 +80,7 @@ class Loop:
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._actors: dict[str, actors.Handle] = {}
         self._loading: dict[Any, str] = {}
-        self._placing: dict[Any, tuple[str, str, float]] = {}
-        self._not_placed: dict[str, str] = {}
+        self._placing = Placing()
         self._looked_s = 0.0
         self._calls: dict[Any, _Call] = {}
         self._events: deque[ev.Event] = deque()
@@ -104,7 +103,7 @@ class Loop:
         for actor in self._actors.values():
             actor.kill()
         if isinstance(self._end, ev.Abort):
-            why = "".join(f"; {said}" for said in self._not_placed.values())
+            why = "".join(f"; {said}" for said in self._placing.said.values())
             raise RunError(
                 "the run", self._end.reason + why, "mend the cause and run the same command again: it resumes"
             )
@@ -131,18 +130,10 @@ class Loop:
             )
             self.placement = placement
             self._feed(ev.PoolsChanged(placement.pools, placement.budget_bytes))
-        if self._placing:
-            self._look_for_placement(time.monotonic())
-
-    def _look_for_placement(self, now_s: float) -> None:
-        """Say, once for a pool, what workers wait for that Ray does not start."""
-        placed, _ = ray.wait([*self._placing], num_returns=len(self._placing), timeout=0)
-        self._placing = {ref: worker for ref, worker in self._placing.items() if ref not in placed}
-        for _, pool, since_s in self._placing.values():
-            if now_s - since_s >= PLACEMENT_S and pool not in self._not_placed:
-                why = cluster.why_not_placed(self.placement.shares[pool])
-                self._not_placed[pool] = f"workers of the pool '{pool}' are not placed: {why}"
-                log.warning("%s", self._not_placed[pool])
+        leaving = cluster.drained()
+        for worker in [name for name in self._actors if leaving and self._node(name) in leaving]:
+            self._feed(ev.WorkerLeaves(worker))
+        self._placing.look(self.placement.shares)
 
     def _take(self, ref: Any) -> None:
         if ref in self._loading:
@@ -201,8 +192,11 @@ class Loop:
             return
         self._end_worker(worker)
         self._calls = {ref: call for ref, call in self._calls.items() if call.submit.worker != worker}
-        node = self.worker_metas[worker].node if worker in self.worker_metas else ""
-        self._feed(ev.WorkerLost(worker, classify(error).message, with_node=cluster.node_gone(error, node)))
+        with_node = cluster.node_gone(error, self._node(worker))
+        self._feed(ev.WorkerLost(worker, classify(error).message, with_node=with_node))
+
+    def _node(self, worker: str) -> str:
+        return self.worker_metas[worker].node if worker in self.worker_metas else ""
 
     def _begin(self, clip: str, done: Collection[int]) -> None:
         segments = self._probed[clip].size.segments
@@ -211,7 +205,7 @@ class Loop:
     def _end_worker(self, worker: str) -> None:
         self._actors.pop(worker).kill()
         self._loading = {ref: name for ref, name in self._loading.items() if name != worker}
-        self._placing = {ref: found for ref, found in self._placing.items() if found[0] != worker}
+        self._placing.drop(worker)
 
     def _feed(self, event: ev.Event) -> None:
         self._events.append(event)
@@ -226,7 +220,7 @@ class Loop:
                 self._submit(command)
             case ev.StartWorker(worker=worker, pool=pool, role=role):
                 self._actors[worker] = actors.start(self.recipe, self.placement.shares[pool], self.worker)
-                self._placing[self._actors[worker].here()] = (worker, pool, time.monotonic())
+                self._placing.add(self._actors[worker].here(), worker, pool)
                 self._loading[self._actors[worker].load(role)] = worker
             case ev.StopWorker(worker=worker):
                 self._end_worker(worker)

@@ -23,6 +23,7 @@ class WorkerState:
     held: frozenset[Role] = frozenset()
     calls: list[int] = field(default_factory=list)
     speed: float = 1.0  # against the mean
+    leaves: bool = False  # it gets no more calls
 
     @property
     def up(self) -> bool:
@@ -34,6 +35,7 @@ class Crew:
 
     def __init__(self, calls_in_flight: int) -> None:
         self._limit, self.all = calls_in_flight, dict[str, WorkerState]()
+        self.leaving: list[str] = []
         self.present: Counter[str] = Counter()
         self.holders: Counter[Role] = Counter()
         self._idle: dict[Role, dict[str, None]] = defaultdict(dict)
@@ -52,7 +54,16 @@ class Crew:
             self.present[worker.pool] -= 1
             self.holders.subtract(_counted(worker))
             self._unlist(name, worker)
+            self.leaving = [other for other in self.leaving if other != name]
         return worker
+
+    def leave(self, name: str) -> None:
+        """A worker gets no more calls."""
+        worker = self.all[name]
+        self.holders.subtract(_counted(worker))
+        worker.leaves = True
+        self._unlist(name, worker)
+        self.leaving.append(name)
 
     def load(self, name: str, role: Role) -> None:
         """A worker without calls begins to load a role's models: it counts as one that holds them."""
@@ -93,14 +104,16 @@ class Crew:
     def has_room(self, name: str, *, spare: bool) -> bool:
         """Whether this very worker can take a call."""
         worker = self.all[name]
-        return worker.up and not worker.loading and len(worker.calls) < (self._limit if spare else 1)
+        return (
+            worker.up and not worker.loading and not worker.leaves and len(worker.calls) < (self._limit if spare else 1)
+        )
 
     def could_load(self, role: Role) -> str | None:
         """A worker that has nothing to do and may take a role that it does not hold."""
         return next(iter(self._lacking[role]), None)
 
     def _list(self, name: str, worker: WorkerState) -> None:
-        if worker.loading or len(worker.calls) >= self._limit:
+        if worker.loading or worker.leaves or len(worker.calls) >= self._limit:
             return
         for role in worker.held:
             (self._spare if worker.calls else self._idle)[role][name] = None
@@ -116,5 +129,7 @@ class Crew:
 
 def _counted(worker: WorkerState) -> frozenset[Role]:
     """What a worker has and will have."""
+    if worker.leaves:
+        return frozenset()
     coming: frozenset[Role] = frozenset([worker.loading] if worker.loading else [])
     return worker.held | coming

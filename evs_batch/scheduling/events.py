@@ -70,6 +70,13 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class WorkerLeaves:
+    """The node of a worker is drained: what it has begun it ends."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
 class PoolsChanged:
     """The cluster has grown or shrunk: how many workers, and how many bytes, it can hold now."""
 
@@ -102,7 +109,9 @@ class StopRequested:
     pass
 
 
-Event = RowsArrived | WorkerUp | WorkerLost | PoolsChanged | BatchDone | BatchFailed | Tick | StopRequested
+Event = (
+    RowsArrived | WorkerUp | WorkerLost | WorkerLeaves | PoolsChanged | BatchDone | BatchFailed | Tick | StopRequested
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from evs_batch.scheduling.events import (
     StopWorker,
     Tick,
     WantRows,
+    WorkerLeaves,
     WorkerLost,
     WorkerUp,
 )
@@ -70,8 +71,7 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         if state.start_failures[worker.loading] >= state.policy.max_start_failures:
             yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
             return
-    for unit in state.queues.orphans(event.worker):
-        state.enqueue(state.unit(unit), now_s)
+    _adopt(state, event.worker, now_s)
     for place, number in enumerate(worker.calls):
         batch = state.batches.pop(number)
         if place == 0 and not event.with_node:
@@ -79,6 +79,18 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         else:
             for unit in batch.units:
                 state.enqueue(state.unit(unit), now_s)
+
+
+def _adopt(state: State, worker: str, now_s: float) -> None:
+    """Offer to all others what only a worker that is gone could do."""
+    for unit in state.queues.orphans(worker):
+        state.enqueue(state.unit(unit), now_s)
+
+
+def _worker_leaves(state: State, event: WorkerLeaves, now_s: float) -> Iterator[Command]:
+    if event.worker in state.crew.all and not state.crew.all[event.worker].leaves:
+        state.crew.leave(event.worker)
+    yield from ()
 
 
 def _pools_changed(state: State, event: PoolsChanged, now_s: float) -> Iterator[Command]:
@@ -161,6 +173,7 @@ _HANDLERS = {
     RowsArrived: _rows_arrived,
     WorkerUp: _worker_up,
     WorkerLost: _worker_lost,
+    WorkerLeaves: _worker_leaves,
     PoolsChanged: _pools_changed,
     BatchDone: _batch_done,
     BatchFailed: _batch_failed,
@@ -232,6 +245,7 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
     if state.exhausted and not state.clips:
         yield Finish(interrupted=False, reason="every row is committed")
         return
+    yield from _stop_workers(state, now_s)
     yield from _start_workers(state, now_s)
     for clip, failure in admission.admit(state, now_s):
         yield _give_up(state, clip, failure, "it can never be admitted")
@@ -243,6 +257,13 @@ def _plan(state: State, now_s: float) -> Iterator[Command]:
         yield WantRows(count=state.policy.lookahead_clips, reason=f"{unadmitted} clips are waiting")
     elif state.exhausted and not state.clips:
         yield Finish(interrupted=False, reason="every row is committed")
+
+
+def _stop_workers(state: State, now_s: float) -> Iterator[Command]:
+    for name in [name for name in state.crew.leaving if not state.crew.all[name].calls]:
+        state.crew.remove(name)
+        _adopt(state, name, now_s)
+        yield StopWorker(worker=name, reason="its node is drained, and it has ended its calls")
 
 
 def _start_workers(state: State, now_s: float) -> Iterator[Command]:

@@ -146,7 +146,10 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     workers: int = key(
         0, "workers of models that an autoscaler is asked for, and that are used at most; 0: as many as fit", ge=0
     )
-    gpus_per_worker: float = key(1.0, "GPUs of one worker, which holds both models; 0.5 lets two share one", gt=0, le=1)
+    gpus_per_worker: float = key(
+        0.0, "GPUs of one worker, which holds both models; 0.5: two share one; 0: one if there are any at the start",
+        ge=0, le=1,
+    )  # fmt: skip
     labels: tuple[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")], ...] = key(
         (), "labels, as in `ray start --labels key=value`, that a node must have for workers of the models"
     )

@@ -57,6 +57,24 @@ def test_every_gpu_gets_a_worker():
         assert placed.shares["model"].num_gpus == 1.0
 
 
+def test_cores_are_used_on_every_node_and_as_many_as_asked_for():
+    nodes = [{"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 4.0}]
+    placed = place(load_recipe("demo"), nodes, None, None)
+    assert (placed.pools["model"].size, placed.shares["model"].threads) == (3, 4)
+    placed = place(load_recipe("demo", ["runtime.workers=6"]), nodes, None, None)
+    assert (placed.pools["model"].size, placed.shares["model"].threads) == (6, 2)
+
+
+def test_a_run_stays_on_the_devices_that_it_began_on_and_may_wait_for_gpus():
+    plain, waiting = load_recipe("demo"), load_recipe("demo", ["runtime.gpus_per_worker=1", "runtime.workers=8"])
+    later = [{"CPU": 2.0}, {"CPU": 8.0, "GPU": 4.0}]
+    assert place(plain, later, None, None, "CPU").shares["model"].num_gpus == 0
+    assert place(plain, later, None, None).pools["model"].size == 4
+    first = place(waiting, later[:1], None, None)
+    assert (first.device, first.pools["model"].size, first.shares["model"].num_gpus) == ("GPU", 1, 1.0)
+    assert place(waiting, later, None, None, first.device).pools["model"].size == 4
+
+
 def test_workers_may_share_a_gpu_or_ask_for_a_kind_of_node():
     asked = load_recipe("demo", ["runtime.gpus_per_worker=0.5", "runtime.labels=['ray.io/accelerator-type=H100']"])
     placed = place(asked, [{"CPU": 8.0, "GPU": 2.0}], None, None)

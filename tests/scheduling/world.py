@@ -131,6 +131,8 @@ class World:
         pools = dict(self.state.policy.pools)
         name = self.random.choice(sorted(pools))
         up = [worker for worker in self.held if worker.startswith(name) and worker in self.state.crew.all]
+        if up and self.random.random() < 0.3:
+            return ev.WorkerLeaves(self.random.choice(up))
         if up and self.random.random() < 0.5:
             self.running = {b: c for b, c in self.running.items() if c.worker != up[0]}
             self.loading = [found for found in self.loading if found[0] != up[0]]
