@@ -188,7 +188,7 @@ class Job:
         if end.segments > 1 or end.clip.id in self._old_parts:
             self._ledger.flush(force=True)  # who is killed here has either the row or the parts
             storage.remove_folder(self._parts_uri(end.clip.id))
-            self._late_parts += [end.clip.id] * (end.failure is not None or end.attempts > 1)
+            self._late_parts += [end.clip.id] * (end.failure is not None or end.begun_again)
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}

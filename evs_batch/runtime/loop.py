@@ -39,6 +39,7 @@ class Finished:
     clip: Clip
     failure: ev.Failure | None
     attempts: int
+    begun_again: bool
     row: Mapping[str, Any]
     seconds: Mapping[str, float]
     segments: int
@@ -223,6 +224,7 @@ class Loop:
                 self._placing.add(self._actors[worker].here(), worker, pool)
                 self._loading[self._actors[worker].load(role)] = worker
             case ev.StopWorker(worker=worker):
+                log.info("%s stops: %s", worker, command.reason)
                 self._end_worker(worker)
             case ev.LoadRole(worker=worker, role=role):
                 log.info("%s loads %s: %s", worker, role, command.reason)
@@ -285,6 +287,7 @@ class Loop:
                 clip=self._clips.pop(command.clip),
                 failure=command.failure,
                 attempts=command.attempts,
+                begun_again=command.begun_again,
                 row=self._rows.pop(command.clip, {}),
                 seconds=self.timeline.take(command.clip),
                 segments=probed.size.segments.count if probed else 1,

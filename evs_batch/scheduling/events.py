@@ -167,11 +167,15 @@ class Forget:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """A clip is finished, one way or the other. Said exactly once for every clip."""
+    """A clip is finished, one way or the other. Said exactly once for every clip.
+
+    Calls of one that has `begun_again` may still be under way.
+    """
 
     clip: str
     failure: Failure | None
     attempts: int
+    begun_again: bool
     reason: str
 
 

@@ -2,8 +2,8 @@
 
 | the call                            | then                                                                  |
 |-------------------------------------|-----------------------------------------------------------------------|
-| lost data with its node             | its clips start again from their source files; counts as an attempt   |
 | had several clips                   | each half is tried alone, until the guilty clip is; free of charge    |
+| had one clip, lost with its node    | the clip starts again from its source; free of charge, twenty times   |
 | had one clip that cannot be read    | the clip fails                                                        |
 | had one clip, attempts left         | it is tried again, alone                                              |
 | had one clip, no attempts left      | the clip fails                                                        |
@@ -17,6 +17,7 @@ from typing import Literal
 from evs_batch.scheduling.events import FailureKind
 
 HOPELESS = (FailureKind.BAD_INPUT, FailureKind.TOO_LARGE)
+MAX_LOSSES = 20  # nodes come and go; a clip whose data is lost for ever has another cause
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Decision:
     reason: str
 
 
-def decide(kind: FailureKind, clips: int, attempts: int, max_attempts: int) -> Decision:
-    """The table above; `attempts` is the largest of the clips' attempts so far."""
-    if kind is FailureKind.DATA_LOST and attempts < max_attempts:
-        return Decision("restart", f"{kind}: start again from the source ({attempts} of {max_attempts} attempts)")
+def decide(kind: FailureKind, clips: int, attempts: int, max_attempts: int, losses: int = 0) -> Decision:
+    """The table above; of the clips' attempts and losses so far, the largest."""
     if clips > 1:
         return Decision("split", f"{kind}: halve a call of {clips} clips to find the guilty one")
+    if kind is FailureKind.DATA_LOST and losses < MAX_LOSSES:
+        return Decision("restart", f"{kind}: start again from the source (loss {losses + 1} of {MAX_LOSSES})")
     if kind in HOPELESS:
         return Decision("fail", f"{kind}: trying again cannot help")
     if attempts < max_attempts:

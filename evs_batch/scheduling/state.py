@@ -51,6 +51,7 @@ class ClipState:
     units: dict[int, UnitState] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     restarts: int = 0
+    losses: int = 0  # of its data, with a node
     attempts: int = 1
     reader: str = ""  # the worker that has its file open
 

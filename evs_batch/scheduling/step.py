@@ -125,7 +125,7 @@ def _arrived(state: State, clip: ClipState, unit: UnitState, now_s: float) -> It
     if unit.at > join or (unit.at == join and clip.count == 1):
         state.close(unit)
         state.forget(clip)
-        yield Commit(clip=clip.key, failure=None, attempts=clip.attempts, reason="all stages are done")
+        yield _commit(clip, None, "all stages are done")
     elif unit.at == ADMISSION:
         state.waiting.append(clip.key)
     elif unit.at < clip.ends[segment]:
@@ -196,7 +196,9 @@ def _failed(
     units = [state.unit(unit) for unit in batch.units]
     if not units:
         return
-    decision = decide(kind, len(units), max(unit.attempts for unit in units), state.policy.max_attempts)
+    attempts = max(unit.attempts for unit in units)
+    losses = max(state.clips[unit.unit.clip].losses for unit in units)
+    decision = decide(kind, len(units), attempts, state.policy.max_attempts, losses)
     if decision.action == "split":
         half = len(units) // 2
         state.replay(batch.at, batch.units[:half])
@@ -211,11 +213,12 @@ def _failed(
             failure = Failure(kind=kind, stage=stage, type=error_type, message=message)
             yield _give_up(state, clip, failure, decision.reason)
             continue
-        clip.attempts = max(clip.attempts, unit.attempts + 1)
         if decision.action == "retry":
             unit.attempts += 1
+            clip.attempts = max(clip.attempts, unit.attempts)
             state.replay(batch.at, (unit.unit,))
         else:
+            clip.losses += 1
             yield _restart(state, clip, decision.reason, now_s)
 
 
@@ -233,7 +236,12 @@ def _restart(state: State, clip: ClipState, reason: str, now_s: float) -> Forget
 
 def _give_up(state: State, clip: ClipState, failure: Failure, reason: str) -> Commit:
     state.forget(clip)
-    return Commit(clip=clip.key, failure=failure, attempts=clip.attempts, reason=reason)
+    return _commit(clip, failure, reason)
+
+
+def _commit(clip: ClipState, failure: Failure | None, reason: str) -> Commit:
+    begun_again = clip.attempts > 1 or clip.losses > 0
+    return Commit(clip=clip.key, failure=failure, attempts=clip.attempts, begun_again=begun_again, reason=reason)
 
 
 def _plan(state: State, now_s: float) -> Iterator[Command]:

@@ -22,5 +22,7 @@ def test_parts_are_removed_only_when_the_row_is_on_the_disk(
         _old_parts=old, _late_parts=[], _parts_uri=lambda clip: f"parts/{clip}",
     )  # fmt: skip
     clip = Clip(id="film", uri="film.mp4", prompt="x", seed=1)
-    Job._finish(job, Finished(clip=clip, failure=None, attempts=1, row={}, seconds={}, segments=segments))
+    Job._finish(
+        job, Finished(clip=clip, failure=None, attempts=1, begun_again=False, row={}, seconds={}, segments=segments)
+    )
     assert events == ["commit row", *(["flush True", "remove parts/film"] if removed else [])]

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT
 
@@ -53,6 +54,20 @@ def environment() -> dict[str, str]:
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_metrics_report_interval_ms": "1000",
     }
+
+
+STORE = 200_000_000
+OPEN = {**environment(), "RAY_AUTH_MODE": "disabled"}  # Ray reads a token once for a process, and this one has none
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A cluster of one node, which may get more."""
+    for name, value in OPEN.items():
+        monkeypatch.setenv(name, value)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, "object_store_memory": STORE})
+    yield made
+    made.shutdown()
 
 
 @pytest.fixture(scope="session")

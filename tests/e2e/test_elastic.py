@@ -1,6 +1,8 @@
 """A cluster that grows and shrinks under a run: several nodes of Ray on this machine."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -8,31 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import BIN, environment, output_rows, wait_until
+from tests.e2e.conftest import BIN, OPEN, STORE, output_rows, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-STORE = 200_000_000
-CLIPS = 16
-OPEN = {**environment(), "RAY_AUTH_MODE": "disabled"}  # Ray reads a token once for a process, and this one has none
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in OPEN.items():
-        monkeypatch.setenv(name, value)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, "object_store_memory": STORE})
-    yield made
-    made.shutdown()
+CLIPS = 10
 
 
 def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(tmp_path: Path, cluster: Any, make_manifest):
     clip = ROOT / "manifests" / "clips" / "short.mp4"
     rows = [{"id": f"clip{n}", "uri": str(clip), "prompt": "a red star", "seed": n} for n in range(CLIPS)]
     output, stats = tmp_path / "out", tmp_path / "out" / "_run" / "stats.json"
-    command = ["run", str(make_manifest(rows)), "--recipe", "demo", "--set", "t2v.switch_at=[2]"]
+    command = [
+        "run",
+        str(make_manifest(rows)),
+        "--recipe",
+        "demo",
+        "--set",
+        "t2v.switch_at=[2]",
+        "--set",
+        "runtime.batch_frames=16",
+    ]
     process = subprocess.Popen(
         [str(BIN / "evs-batch"), *command, "--output", str(output), "--address", cluster.address],
         env=OPEN, cwd=ROOT,
@@ -43,15 +42,81 @@ def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(tmp_path: Pa
         return sum(count for roles, count in workers.items() if roles != "media")
 
     wait_until(lambda: models() == 1)
-    joined = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+    drained, killed = (cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE) for _ in range(2))
     began_s = time.monotonic()
+    wait_until(lambda: models() == 3, limit_s=60)
+    print(f"workers on the new nodes after {time.monotonic() - began_s:.1f} s")
+    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--deadline-remaining-seconds", "60"]
+    subprocess.run(
+        [str(BIN / "ray"), "drain-node", "--address", cluster.address, "--node-id", drained.node_id, *why],
+        env=OPEN, check=True, capture_output=True,
+    )  # fmt: skip
     wait_until(lambda: models() == 2, limit_s=60)
-    print(f"a worker on the new node after {time.monotonic() - began_s:.1f} s")
-    time.sleep(3)
-    cluster.remove_node(joined, allow_graceful=False)
+    print(f"the drained one is free after {time.monotonic() - began_s:.1f} s")
+    cluster.remove_node(drained)
+    cluster.remove_node(killed, allow_graceful=False)
     assert process.wait(240) == 0
     rows = output_rows(output)
     assert Counter(row["status"] for row in rows) == {"success": CLIPS}
     assert len({row["id"] for row in rows}) == CLIPS
     processes = json.loads(stats.read_text())["processes"]
-    assert len({process["node"] for process in processes.values()}) == 2
+    assert len({process["node"] for process in processes.values()}) == 3
+
+
+AUTOSCALER = {
+    "cluster_name": "fake", "max_workers": 1, "upscaling_speed": 1.0, "idle_timeout_minutes": 5,
+    "provider": {
+        "type": "fake_multinode", "disable_node_updaters": True, "disable_launch_config_check": True,
+        "foreground_node_launch": True,
+    },
+    "head_node_type": "ray.head.default",
+    "available_node_types": {
+        "ray.head.default": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0},
+        "gpu": {
+            "resources": {"CPU": 1, "GPU": 1, "object_store_memory": STORE}, "node_config": {},
+            "min_workers": 0, "max_workers": 1,
+        },
+    },
+    "auth": {"ssh_user": "nobody"}, "file_mounts": {}, "cluster_synced_files": [],
+    "initialization_commands": [], "setup_commands": [], "head_setup_commands": [], "worker_setup_commands": [],
+    "head_start_ray_commands": [], "worker_start_ray_commands": [],
+}  # fmt: skip
+PORT = 6379  # where nodes of that provider look for their head
+
+
+def test_an_autoscaler_brings_the_gpus_that_a_run_asks_for(tmp_path: Path, make_manifest):
+    config, output = tmp_path / "cluster.json", tmp_path / "out"
+    config.write_text(json.dumps(AUTOSCALER))
+    head = [str(BIN / "ray"), "start", "--head", "--block", f"--port={PORT}", "--include-dashboard=false"]
+    environ = {**OPEN, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    process = subprocess.Popen(
+        [*head, "--num-cpus=1", f"--autoscaling-config={config}", f"--object-store-memory={STORE}"],
+        env=environ, start_new_session=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    row = {"id": "a", "uri": str(ROOT / "manifests" / "clips" / "short.mp4"), "prompt": "a red star"}
+    asked = [
+        "--set",
+        "runtime.workers=1",
+        "--set",
+        "runtime.gpus_per_worker=1",
+        "--set",
+        "t2v.switch_at=[2]",
+        "--set",
+        "runtime.batch_frames=16",
+    ]
+    try:
+        wait_until(lambda: _status().returncode == 0)
+        subprocess.run(
+            [str(BIN / "evs-batch"), "run", str(make_manifest([row])), "--recipe", "demo", *asked,
+             "--output", str(output), "--address", f"127.0.0.1:{PORT}"],
+            env=OPEN, check=True, timeout=150, cwd=ROOT,
+        )  # fmt: skip
+        assert [row["status"] for row in output_rows(output)] == ["success"]
+        wait_until(lambda: "From request_resources:\n (none)" in _status().stdout, limit_s=20)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _status() -> subprocess.CompletedProcess:
+    command = [str(BIN / "ray"), "status", "--address", f"127.0.0.1:{PORT}"]
+    return subprocess.run(command, env=OPEN, capture_output=True, text=True, check=False)

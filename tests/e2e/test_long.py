@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from evs_batch.evaluate import psnr
-from evs_batch.media.encode import constant_rate, encode
+from evs_batch.media.encode import encode
 from evs_batch.spec.recipe import Output, load_recipe
+from evs_batch.spec.video import constant_rate
 from evs_batch.stages.inline import enhance
 from tests.conftest import ROOT, stripes
 from tests.e2e.conftest import BIN, Head, environment, output_rows, wait_until

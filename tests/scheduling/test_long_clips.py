@@ -123,7 +123,7 @@ def test_lost_data_of_one_segment_start_the_whole_clip_again():
     commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.DATA_LOST, "ObjectLostError", "gone"))
     assert [command.clip for command in only(commands, ev.Forget)] == ["a"]
     assert {unit.at for unit in state.clips["a"].units.values()} == {1}
-    assert (state.clips["a"].attempts, state.clips["a"].units[0].attempts) == (2, 2)
+    assert (state.clips["a"].attempts, state.clips["a"].losses) == (1, 1)
 
 
 def test_lost_data_cost_no_part_that_is_encoded():

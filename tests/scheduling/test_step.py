@@ -141,10 +141,17 @@ def test_bad_input_fails_at_once():
     assert (only(commands, ev.Commit)[0].attempts, only(commands, ev.Commit)[0].failure.stage) == (1, "probe")
 
 
-def test_lost_data_starts_again_from_the_source():
-    state, calls = started("a", "b", "c", "d")
-    commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.DATA_LOST, "ObjectLostError", "gone"))
-    assert {call.stage.name for call in only(commands, ev.Submit)} == {"decode"}
+def test_only_the_clip_whose_data_is_lost_starts_again_from_its_source_and_that_is_no_attempt():
+    state, _ = started("a", "b", "c", "d")
+    lost = (ev.FailureKind.DATA_LOST, "ObjectLostError", "gone")
+    for _ in range(3):  # calls of four, of two, of one
+        (number,) = [n for n, batch in state.batches.items() if batch.units[0].clip == "a" and batch.at == 2]
+        play(state, ev.BatchFailed(number, *lost))
+    (batch,) = [batch for batch in state.batches.values() if batch.units[0].clip == "a"]
+    assert (state.policy.path[batch.at].name, len(batch.units)) == ("decode", 1)
+    assert {name: (clip.attempts, clip.losses) for name, clip in state.clips.items()} == {
+        "a": (1, 1), "b": (1, 0), "c": (1, 0), "d": (1, 0)
+    }  # fmt: skip
 
 
 def test_workers_that_cannot_start_end_the_run_with_the_cause():
