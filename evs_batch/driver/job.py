@@ -159,6 +159,7 @@ class Job:
             lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(pool.size for pool in placement.pools.values()),
             max_wait_s=runtime.max_wait_s,
             max_attempts=runtime.max_attempts,
+            timeout_s=runtime.timeout_s,
             stall_s=runtime.stall_s,
         )
         return Loop(

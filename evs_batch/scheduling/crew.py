@@ -22,6 +22,7 @@ class WorkerState:
     loading: Role | None
     held: frozenset[Role] = frozenset()
     calls: list[int] = field(default_factory=list)
+    since_s: float = 0.0  # when the oldest of them began
     speed: float = 1.0  # against the mean
     leaves: bool = False  # it gets no more calls
 
@@ -81,16 +82,21 @@ class Crew:
         self.holders.update(_counted(worker))
         self._list(name, worker)
 
-    def give(self, name: str, batch: int) -> None:
-        self._unlist(name, self.all[name])
-        self.all[name].calls.append(batch)
-        self._list(name, self.all[name])
+    def give(self, name: str, batch: int, now_s: float) -> None:
+        """A worker gets a call, which begins when it has no other."""
+        worker = self.all[name]
+        self._unlist(name, worker)
+        worker.since_s = worker.since_s if worker.calls else now_s
+        worker.calls.append(batch)
+        self._list(name, worker)
 
-    def take(self, name: str, batch: int) -> None:
-        """A call of a worker has ended."""
-        self._unlist(name, self.all[name])
-        self.all[name].calls.remove(batch)
-        self._list(name, self.all[name])
+    def take(self, name: str, batch: int, now_s: float) -> None:
+        """A call of a worker has ended; the next one begins."""
+        worker = self.all[name]
+        self._unlist(name, worker)
+        worker.calls.remove(batch)
+        worker.since_s = now_s
+        self._list(name, worker)
 
     def free(self, role: Role, *, spare: bool) -> str | None:
         """A worker for a call, the fastest: one that has none, else with `spare` one that has room for another."""

@@ -12,7 +12,7 @@ SMALLEST_CALL = 0.25  # of a full one, at the end of a run
 
 def submit_all(state: State, now_s: float) -> Iterator[Submit]:
     """Fill free workers until there is nothing left to do or nobody to do it."""
-    while call := _replay(state) or _full_call(state) or _partial_call(state, now_s):
+    while call := _replay(state, now_s) or _full_call(state, now_s) or _partial_call(state, now_s):
         yield call
 
 
@@ -20,19 +20,19 @@ def _later_first(state: State) -> range:
     return range(len(state.policy.path) - 1, -1, -1)
 
 
-def _replay(state: State) -> Submit | None:
+def _replay(state: State, now_s: float) -> Submit | None:
     for at in _later_first(state):
         if state.replays.get(at) and (worker := _worker(state, at, spare=True)):
-            return _submit(state, at, state.replays[at].popleft(), worker, "replayed alone after a failure")
+            return _submit(state, at, state.replays[at].popleft(), worker, "replayed alone after a failure", now_s)
     return None
 
 
-def _full_call(state: State) -> Submit | None:
+def _full_call(state: State, now_s: float) -> Submit | None:
     for at in _later_first(state):
         limit_frames = _limit(state, at)
         for key, queue in state.queues.at(at):
             if queue.frames >= limit_frames and (worker := _worker(state, at, key.reader, spare=True)):
-                return _submit(state, at, _fill(state, at, queue), worker, "a full call")
+                return _submit(state, at, _fill(state, at, queue), worker, "a full call", now_s)
     return None
 
 
@@ -42,7 +42,7 @@ def _partial_call(state: State, now_s: float) -> Submit | None:
         for key, queue in state.queues.at(at):
             reason = _not_worth_waiting(state, at, queue, now_s)
             if reason and (worker := _worker(state, at, key.reader, spare=False)):
-                return _submit(state, at, _fill(state, at, queue), worker, reason)
+                return _submit(state, at, _fill(state, at, queue), worker, reason, now_s)
     return None
 
 
@@ -76,11 +76,11 @@ def _not_worth_waiting(state: State, at: int, queue: Queue, now_s: float) -> str
     return None
 
 
-def _submit(state: State, at: int, units: tuple[Unit, ...], worker: str, reason: str) -> Submit:
+def _submit(state: State, at: int, units: tuple[Unit, ...], worker: str, reason: str, now_s: float) -> Submit:
     batch, stage = Batch(state.next_batch, at, units, worker), state.policy.path[at]
     state.next_batch += 1
     state.batches[batch.number] = batch
-    state.crew.give(worker, batch.number)
+    state.crew.give(worker, batch.number, now_s)
     if stage.in_turn:
         for unit in units:
             state.clips[unit.clip].reader = worker

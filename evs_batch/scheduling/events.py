@@ -16,6 +16,7 @@ class FailureKind(StrEnum):
     ERROR = "error"
     OUT_OF_MEMORY = "out_of_memory"
     WORKER_DIED = "worker_died"
+    HUNG = "hung"
     DATA_LOST = "data_lost"
     TOO_LARGE = "too_large"
 

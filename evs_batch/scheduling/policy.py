@@ -38,6 +38,7 @@ class Policy:
     calls_in_flight: int = 2
     max_wait_s: float = 0.5
     max_attempts: int = 3
+    timeout_s: float = 0.0
     stall_s: float = 1800.0
     max_start_failures: int = 3
 

@@ -8,7 +8,8 @@
 | had one clip, attempts left         | it is tried again, alone                                              |
 | had one clip, no attempts left      | the clip fails                                                        |
 
-When a worker dies, its oldest call is the suspect and is treated as failed; its other calls go back free of charge.
+A call that hangs (`watch.py`) fails with its worker, which is ended. When a worker dies, its oldest call is the
+suspect and is treated as failed; its other calls go back free of charge.
 """
 
 from dataclasses import dataclass

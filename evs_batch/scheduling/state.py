@@ -105,6 +105,7 @@ class State:
     asked: bool = False
     stopping: bool = False
     ended: bool = False
+    hangs: int = 0  # since a call ended
     progress_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from evs_batch.scheduling import admission, dispatch, roles
+from evs_batch.scheduling import admission, dispatch, roles, watch
 from evs_batch.scheduling.crew import WorkerState
 from evs_batch.scheduling.events import (
     Abort,
@@ -29,9 +29,6 @@ from evs_batch.scheduling.events import (
 )
 from evs_batch.scheduling.retry import decide
 from evs_batch.scheduling.state import ADMISSION, Batch, ClipState, State, UnitState
-
-STALL = 50.0  # times the expected time of a call without any news: something hangs
-SHORTEST_STALL_S = 60.0
 
 
 def step(state: State, event: Event, now_s: float) -> list[Command]:
@@ -63,7 +60,7 @@ def _worker_up(state: State, event: WorkerUp, now_s: float) -> Iterator[Command]
 
 
 def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Command]:
-    worker = state.crew.remove(event.worker)
+    worker = state.crew.all.get(event.worker)
     if worker is None:
         return
     if worker.loading and not event.with_node:
@@ -71,11 +68,21 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         if state.start_failures[worker.loading] >= state.policy.max_start_failures:
             yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
             return
-    _adopt(state, event.worker, now_s)
+    kind = None if event.with_node else FailureKind.WORKER_DIED
+    yield from _gone(state, event.worker, kind, "WorkerDied", event.cause, now_s)
+
+
+def _gone(
+    state: State, name: str, kind: FailureKind | None, error_type: str, cause: str, now_s: float
+) -> Iterator[Command]:
+    """Of the calls of a worker that is gone the oldest is the suspect, if there is a `kind` of failure."""
+    worker = state.crew.remove(name)
+    assert worker, "a worker goes once"
+    _adopt(state, name, now_s)
     for place, number in enumerate(worker.calls):
         batch = state.batches.pop(number)
-        if place == 0 and not event.with_node:
-            yield from _failed(state, batch, FailureKind.WORKER_DIED, "WorkerDied", event.cause, now_s)
+        if place == 0 and kind:
+            yield from _failed(state, batch, kind, error_type, cause, now_s)
         else:
             for unit in batch.units:
                 state.enqueue(state.unit(unit), now_s)
@@ -104,10 +111,11 @@ def _pools_changed(state: State, event: PoolsChanged, now_s: float) -> Iterator[
 
 
 def _batch_done(state: State, event: BatchDone, now_s: float) -> Iterator[Command]:
-    batch = _close(state, event.batch)
+    batch = _close(state, event.batch, now_s)
     if batch is None or not batch.units:
         return
-    if usual_s := _expected_s(state, batch):
+    state.hangs = 0
+    if usual_s := watch.expected_s(state, batch):
         state.crew.measured(batch.worker, usual_s / max(1e-6, event.seconds))
     state.pace.call(batch.at, sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units), event.seconds)
     for unit in batch.units:
@@ -139,29 +147,22 @@ def _arrived(state: State, clip: ClipState, unit: UnitState, now_s: float) -> It
 
 
 def _batch_failed(state: State, event: BatchFailed, now_s: float) -> Iterator[Command]:
-    batch = _close(state, event.batch)
+    batch = _close(state, event.batch, now_s)
     if batch is not None:
         yield from _failed(state, batch, event.kind, event.type, event.message, now_s)
 
 
 def _tick(state: State, event: Tick, now_s: float) -> Iterator[Command]:
     assert state.progress_s is not None
+    for name, cause in watch.hung(state, now_s):
+        state.hangs, state.progress_s = state.hangs + 1, now_s
+        yield StopWorker(worker=name, reason=cause)
+        if state.hangs >= watch.MAX_HANGS:
+            yield Abort(reason=f"{state.hangs} calls have hung, one after the other: {cause}")
+        yield from _gone(state, name, FailureKind.HUNG, "Hung", cause, now_s)
     idle_s = now_s - state.progress_s
-    if idle_s >= _patience_s(state):
-        yield Abort(reason=f"nothing has happened for {idle_s:.0f} s: {_what_hangs(state)}")
-
-
-def _patience_s(state: State) -> float:
-    """How long nothing may happen: many times as long as the longest running call should take, once that is known."""
-    expected_s = [_expected_s(state, batch) for batch in state.batches.values()]
-    if not expected_s or None in expected_s:
-        return state.policy.stall_s
-    return min(state.policy.stall_s, max(SHORTEST_STALL_S, STALL * max(filter(None, expected_s), default=0.0)))
-
-
-def _expected_s(state: State, batch: Batch) -> float | None:
-    frames = sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units)
-    return state.pace.frame_s[batch.at] * frames if batch.at in state.pace.frame_s else None
+    if idle_s >= state.policy.stall_s:
+        yield Abort(reason=f"nothing has happened for {idle_s:.0f} s: {watch.what_stalls(state)}")
 
 
 def _stop_requested(state: State, event: StopRequested, now_s: float) -> Iterator[Command]:
@@ -182,11 +183,11 @@ _HANDLERS = {
 }
 
 
-def _close(state: State, number: int) -> Batch | None:
+def _close(state: State, number: int, now_s: float) -> Batch | None:
     """End a call; None if it was given up with its worker before."""
     batch = state.batches.pop(number, None)
     if batch is not None:
-        state.crew.take(batch.worker, number)
+        state.crew.take(batch.worker, number, now_s)
     return batch
 
 
@@ -281,14 +282,3 @@ def _start_workers(state: State, now_s: float) -> Iterator[Command]:
             state.next_worker += 1
             state.crew.add(worker, WorkerState(name, pool.roles, pool.keeps, loading=role))
             yield StartWorker(worker=worker, pool=name, role=role, reason=f"{pool.size} {name} workers are wanted")
-
-
-def _what_hangs(state: State) -> str:
-    if state.batches:
-        oldest = state.batches[min(state.batches)]
-        stage, clips = state.policy.path[oldest.at].name, dict.fromkeys(unit.clip for unit in oldest.units)
-        expected_s = _expected_s(state, oldest)
-        usual = f" ({expected_s:.1f} s is usual)" if expected_s else ""
-        return f"{oldest.worker} has not finished {stage} of {', '.join([*clips][:3])}{usual}"
-    starting = [name for name, worker in state.crew.all.items() if worker.loading]
-    return f"still waiting for {', '.join(starting)} to start" if starting else "no worker can take what is ready"

@@ -162,4 +162,8 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     pickles: tuple[str, ...] = key(
         (), "names of pickle files that may be read as weights: they can run programs", max_length=16
     )
+    timeout_s: float = key(
+        0.0, "a call that takes longer is ended with its worker, and its clips are tried again; 0: 50 times the usual "
+        "time of such a call, at least a minute", ge=0,
+    )  # fmt: skip
     stall_s: float = key(1800.0, "a run without progress for so long is ended", gt=0)

@@ -198,9 +198,38 @@ def test_where_times_are_known_a_hang_is_found_much_earlier():
     play(state, ev.BatchDone(first, seconds=3.2), now_s=10.0)
     while others := state.batches.keys() - {second}:
         play(state, *[ev.BatchDone(number, seconds=0.1) for number in others], now_s=10.0)
-    assert not only(play(state, ev.Tick(), now_s=169.0), ev.Abort), "50 times as long is still patience"
-    reason = only(play(state, ev.Tick(), now_s=170.0), ev.Abort)[0].reason
-    assert "t2i-0 has not finished t2i_a of e, f, g (3.2 s is usual)" in reason
+    assert not play(state, ev.Tick(), now_s=169.0), "50 times as long is still patience"
+    commands = play(state, ev.Tick(), now_s=170.0)
+    assert only(commands, ev.StopWorker)[0].reason == (
+        "t2i-0 has not finished t2i_a of e, f, g (3.2 s is usual) after 160 s"
+    )
+    halves = only(play(state, up(only(commands, ev.StartWorker)[0].worker)), ev.Submit)
+    assert [clips_of(call) for call in halves] == [("e", "f"), ("g", "h")], "the innocent are found as after an error"
+
+
+def hang_for_ever(state: State, times: int) -> list[ev.Command]:
+    """Whatever is called hangs, and every worker is replaced."""
+    said = []
+    for turn in range(1, times + 1):
+        commands = play(state, ev.Tick(), now_s=6.0 * turn)
+        said += commands
+        said += play(state, *[up(found.worker) for found in only(commands, ev.StartWorker)], now_s=6.0 * turn)
+    return said
+
+
+def test_a_clip_that_hangs_fails_when_its_attempts_are_spent():
+    state, _ = started("a", "b", timeout_s=5.0, stall_s=1e9)
+    failed = only(hang_for_ever(state, 8), ev.Commit)
+    assert {command.clip: (command.failure.kind, command.attempts) for command in failed} == {
+        "a": (ev.FailureKind.HUNG, 3), "b": (ev.FailureKind.HUNG, 3)
+    }  # fmt: skip
+
+
+def test_calls_that_hang_one_after_the_other_end_the_run():
+    state, _ = started("a", timeout_s=5.0, stall_s=1e9, max_attempts=99)
+    assert not only(hang_for_ever(state, 9), ev.Abort)
+    (abort,) = only(play(state, ev.Tick(), now_s=99.0), ev.Abort)
+    assert abort.reason.startswith("10 calls have hung, one after the other: t2i-")
 
 
 def test_an_empty_run_finishes():
