@@ -15,10 +15,11 @@ import psutil
 
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader
-from evs_batch.media.encode import constant_rate, encode
+from evs_batch.media.encode import encode
 from evs_batch.media.probe import probe
 from evs_batch.spec.recipe import Output, load_recipe
 from evs_batch.spec.segments import cut
+from evs_batch.spec.video import constant_rate
 from evs_batch.tiny import clips
 
 MEMORY_GB, NEAR_FRAMES, AT_ONCE_FRAMES, SAMPLE_S, WARM_S = 0.1, 8, 500, 2.0, 30.0

@@ -25,7 +25,9 @@ def run(
     t2i_workers: int | None = typer.Option(None, min=1, help="Size of the T2I pool; default: automatic."),
     t2v_workers: int | None = typer.Option(None, min=1, help="Size of the T2V pool; default: automatic."),
     retry_failed: bool = typer.Option(False, help="Do failed rows again."),
-    max_failed_fraction: float = typer.Option(0.1, min=0, max=1, help="More failed rows than this: exit code 3."),
+    max_failed_fraction: float = typer.Option(
+        0.1, min=0, max=1, help="More failed rows than this: exit code 3; 1: go on if all fail."
+    ),
     plain: bool = typer.Option(False, help="Lines instead of the live view."),
 ) -> None:
     """Enhance every video of a manifest; the same command again resumes."""
@@ -39,6 +41,7 @@ def run(
     options = {
         "limit": limit, "shard": driver.parse_shard(shard), "address": address,
         "t2i_workers": t2i_workers, "t2v_workers": t2v_workers, "retry_failed": retry_failed,
+        "max_failed_fraction": max_failed_fraction,
     }  # fmt: skip
     with display.view(plain=plain) as watch:
         summary = driver.run(manifest, loaded, output, watch=watch, **options)

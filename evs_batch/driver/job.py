@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from evs_batch.driver.doubt import Doubt
 from evs_batch.driver.progress import Options, Progress, Summary
 from evs_batch.driver.signals import StopSignals
 from evs_batch.models import zoo
@@ -68,6 +69,7 @@ class Job:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
         self._device: cluster.Device | None = None
+        self._doubt = Doubt(ends_run=options.max_failed_fraction < 1)
         self._late_parts: list[str] = []
         self._old_parts = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
@@ -89,6 +91,8 @@ class Job:
             for clip in todo:  # after an interrupt: only to count what earlier runs have done
                 del self._rows[clip.id]
         finally:
+            for settled in self._doubt.release():
+                self._commit(*settled)
             self._ledger.flush(force=True)
             for clip in self._late_parts:  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
@@ -185,7 +189,8 @@ class Job:
         else:
             row = {**end.row, "status": "success", "attempts": end.attempts}
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
-        self._commit(self._rows.pop(end.clip.id), {**row, **seconds})
+        for settled in self._doubt.settle(self._rows.pop(end.clip.id), {**row, **seconds}):
+            self._commit(*settled)
         if end.segments > 1 or end.clip.id in self._old_parts:
             self._ledger.flush(force=True)  # who is killed here has either the row or the parts
             storage.remove_folder(self._parts_uri(end.clip.id))

@@ -12,7 +12,10 @@ from evs_batch.spec.errors import ManifestError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run may be told besides manifest, recipe and output."""
+    """What a run may be told besides manifest, recipe and output.
+
+    With a `max_failed_fraction` of 1 a run goes on even if every row fails; else that is taken for another fault.
+    """
 
     limit: int | None = None
     shard: tuple[int, int] = (1, 1)
@@ -20,6 +23,7 @@ class Options:
     t2i_workers: int | None = None
     t2v_workers: int | None = None
     retry_failed: bool = False
+    max_failed_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         if self.retry_failed and self.shard != (1, 1):

@@ -6,6 +6,7 @@ EvsError
  +- OutputError     the output folder cannot be used          exit 2
  +- MediaError      a source video cannot be read             a failed row, at once
  +- EncodeError     a result cannot be written or verified    tried again, then a failed row
+ +- StorageError    a storage refuses, or is out of reach      tried again, then a failed row; if all rows fail, exit 1
  +- ModelError      a model is unknown, missing or unfit      exit 2
  +- RunError        the run could not go on                   exit 1
 """
@@ -47,6 +48,10 @@ class MediaError(EvsError):
 
 class EncodeError(EvsError):
     code = "encode"
+
+
+class StorageError(EvsError):
+    code = "storage"
 
 
 class ModelError(EvsError):

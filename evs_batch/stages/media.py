@@ -1,5 +1,6 @@
 """The media worker: everything that touches video files."""
 
+import errno
 import hashlib
 import tempfile
 from collections import OrderedDict
@@ -12,7 +13,7 @@ from evs_batch.media.decode import Reader
 from evs_batch.media.encode import encode, join
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
-from evs_batch.spec.errors import EncodeError, MediaError
+from evs_batch.spec.errors import EncodeError, MediaError, StorageError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Stage
@@ -20,6 +21,7 @@ from evs_batch.stages.item import Arrays, Item, Probed, Result
 from evs_batch.stages.worker import measure
 from evs_batch.store import storage
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
 OPEN_VIDEOS = 8  # of long clips, whose segments are decoded one after the other
 OPEN_PIXELS = 3840 * 2160 * 2  # of their pictures: a decoder holds about 18 bytes for each
 
@@ -38,7 +40,13 @@ class MediaRunner:
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         stages = {"probe": self._probe, "decode": self._decode, "encode": self._encode, "join": self._join}
-        return [stages[stage.name](item, arrays) for item, arrays in zip(items, inputs, strict=True)]
+        try:
+            return [stages[stage.name](item, arrays) for item, arrays in zip(items, inputs, strict=True)]
+        except (OSError, EncodeError) as error:
+            if {getattr(error, "errno", None), getattr(error.__cause__, "errno", None)} & FULL:
+                folder = tempfile.gettempdir()
+                raise StorageError(folder, f"is full ({error})", "make room, or set TMPDIR on that node") from error
+            raise
 
     def _probe(self, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:

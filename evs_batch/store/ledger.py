@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from evs_batch.spec.errors import ManifestError, OutputError
+from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.store import storage
 
@@ -65,7 +65,7 @@ def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -
             _refuse_difference(uri, _read_identity(uri), identity)
         else:
             storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, StorageError) as error:
         raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
     outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
     schema = pa.schema([*fields, *outputs])

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evs_batch.spec import release
-from evs_batch.spec.errors import EvsError, ManifestError
+from evs_batch.spec.errors import EvsError, ManifestError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
 from evs_batch.store import storage
 
 BATCH_ROWS = 1024
-UNREADABLE = (OSError, ValueError, OverflowError, ImportError, csv.Error, pa.ArrowException)
+UNREADABLE = (OSError, ValueError, OverflowError, ImportError, StorageError, csv.Error, pa.ArrowException)
 csv.field_size_limit(1 << 24)
 
 Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]

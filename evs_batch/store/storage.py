@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +13,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from evs_batch.spec.errors import MediaError
+from evs_batch.spec.errors import MediaError, StorageError
+from evs_batch.store.patience import PatientFile, patiently
 
 log = logging.getLogger(__name__)
+WHOLE_BY_ITSELF = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}  # a file is there or is not
 
 
 def filesystem(uri: str) -> tuple[Any, str]:
@@ -56,25 +58,60 @@ def parent(uri: str) -> str:
 
 
 def open_input(uri: str) -> BinaryIO:
-    """Open a source file; raises MediaError with the reason."""
+    """Open a source file; raises MediaError if there is none, StorageError if its storage is at fault."""
     try:
         fs, path = filesystem(uri)
-        if isinstance(fs, LocalFileSystem) and os.path.exists(path) and not os.path.isfile(path):
-            raise MediaError(uri, "is a folder or a device", "name a video file")
-        opened: Any = fs.open(path, "rb")
-        return opened
-    except (OSError, ValueError, ImportError) as error:
-        raise MediaError(uri, f"cannot be opened ({error})", "check the path and your rights") from error
+    except ValueError as error:
+        raise MediaError(uri, f"cannot be opened ({error})", "check the path") from error
+    except ImportError as error:
+        raise StorageError(uri, f"cannot be used ({error})", "install what it names on every node") from error
+    try:
+        if isinstance(fs, LocalFileSystem):
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise MediaError(uri, "is a folder or a device", "name a video file")
+            return open(path, "rb")
+        opened: Any = patiently(uri, lambda: fs.open(path, "rb"))
+        return PatientFile(uri, opened)
+    except PermissionError as error:
+        raise StorageError(uri, f"cannot be opened ({error})", "check your rights") from error
+    except (OSError, ValueError) as error:
+        raise MediaError(uri, f"cannot be opened ({error})", "check the path") from error
 
 
 def publish(local: Path, uri: str) -> None:
-    """Put a finished local file at `uri`, where it appears whole or not at all."""
+    """Put a finished local file at `uri`, where it appears whole or not at all; raises StorageError."""
     fs, path = filesystem(uri)
     if isinstance(fs, LocalFileSystem):
-        with whole(Path(path)) as file, local.open("rb") as source:
+        with _written(uri), whole(Path(path)) as file, local.open("rb") as source:
             shutil.copyfileobj(source, file)
     else:
-        fs.put_file(str(local), path)
+        _publish_far(fs, uri, path, lambda target: fs.put_file(str(local), target))
+
+
+def _publish_far(fs: Any, uri: str, path: str, put: Callable[[str], None]) -> None:
+    """Object stores show a file when it is complete; elsewhere it takes its name then."""
+    if get_protocol(uri) in WHOLE_BY_ITSELF:
+        patiently(uri, lambda: put(path))
+        return
+    folder, _, name = path.rpartition("/")
+    partial = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        patiently(uri, lambda: fs.makedirs(folder, exist_ok=True))
+        patiently(uri, lambda: put(partial))
+        patiently(uri, lambda: fs.mv(partial, path))
+    except BaseException:
+        with contextlib.suppress(Exception):
+            fs.rm_file(partial)
+        raise
+
+
+@contextlib.contextmanager
+def _written(uri: str) -> Iterator[None]:
+    """A disk that is full, read-only or gone is nobody's video's fault."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(uri, f"cannot be written ({error})", "make room, or name another output") from error
 
 
 def remove_folder(uri: str) -> None:
@@ -90,14 +127,15 @@ def remove_folder(uri: str) -> None:
 def checksum(uri: str) -> str:
     """Changes when a file does: what its storage says of it, such as size, time and ETag."""
     fs, path = filesystem(uri)
-    return str(fs.checksum(path))
+    return patiently(uri, lambda: str(fs.checksum(path)))
 
 
 def names(uri: str) -> set[str]:
     """The names of what a folder holds; none if it is not there."""
     fs, path = filesystem(uri)
     try:
-        return {found.rstrip("/").rpartition("/")[2] for found in fs.ls(path, detail=False)}
+        listed = patiently(uri, lambda: fs.ls(path, detail=False))
+        return {found.rstrip("/").rpartition("/")[2] for found in listed}
     except FileNotFoundError:
         return set()
 
@@ -106,10 +144,10 @@ def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
     fs, path = filesystem(uri)
     if isinstance(fs, LocalFileSystem):
-        with whole(Path(path)) as file:
+        with _written(uri), whole(Path(path)) as file:
             file.write(data)
     else:
-        fs.pipe_file(path, data)
+        _publish_far(fs, uri, path, lambda target: fs.pipe_file(target, data))
 
 
 @contextlib.contextmanager
@@ -131,6 +169,6 @@ def read_bytes(uri: str) -> bytes | None:
     """The content of a small file, None if it is not there."""
     fs, path = filesystem(uri)
     try:
-        return fs.cat_file(path)
+        return patiently(uri, lambda: fs.cat_file(path))
     except (FileNotFoundError, IsADirectoryError):
         return None

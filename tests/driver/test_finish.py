@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from evs_batch.driver.doubt import Doubt
 from evs_batch.driver.job import Job
 from evs_batch.runtime.loop import Finished
 from evs_batch.spec.work import Clip
@@ -19,7 +20,7 @@ def test_parts_are_removed_only_when_the_row_is_on_the_disk(
     ledger = SimpleNamespace(flush=lambda *, force: events.append(f"flush {force}"))
     job: Any = SimpleNamespace(
         _rows={"film": "row"}, _commit=lambda row, _: events.append(f"commit {row}"), _ledger=ledger,
-        _old_parts=old, _late_parts=[], _parts_uri=lambda clip: f"parts/{clip}",
+        _doubt=Doubt(ends_run=True), _old_parts=old, _late_parts=[], _parts_uri=lambda clip: f"parts/{clip}",
     )  # fmt: skip
     clip = Clip(id="film", uri="film.mp4", prompt="x", seed=1)
     Job._finish(

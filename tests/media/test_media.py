@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from evs_batch.media.decode import decode
-from evs_batch.media.encode import constant_rate, encode
+from evs_batch.media.encode import encode
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
-from evs_batch.spec.video import VideoFacts
+from evs_batch.spec.video import VideoFacts, constant_rate
 from evs_batch.store import storage
 from tests.conftest import stripes
 

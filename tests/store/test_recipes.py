@@ -59,5 +59,5 @@ def test_a_storage_with_errors_of_its_own_is_said(monkeypatch: pytest.MonkeyPatc
         raise NoCredentialsError("no credentials")
 
     monkeypatch.setattr(type(bucket), "cat_file", refuse)
-    with pytest.raises(RecipeError, match=r"cannot be read \(no credentials\)"):
+    with pytest.raises(RecipeError, match=r"cannot be used \(NoCredentialsError: no credentials\)"):
         load_recipe("memory://recipes/mine.toml")

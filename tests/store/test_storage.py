@@ -1,10 +1,13 @@
+import errno
+import io
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from evs_batch.spec.errors import MediaError
+from evs_batch.spec.errors import MediaError, StorageError
 from evs_batch.store import storage
+from evs_batch.store.patience import PatientFile, patiently
 
 
 def test_a_file_is_published_whole_and_leaves_nothing_beside(tmp_path: Path):
@@ -41,6 +44,107 @@ def test_relative_paths_start_at_the_manifest(uri: str, resolved: str):
 def test_what_cannot_be_opened_is_named(uri: str, said: str):
     with pytest.raises(MediaError, match=said):
         storage.open_input(uri)
+
+
+class Flaky:
+    """Fails so many times, each time in its own way, and then works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors, self.calls = list(errors), 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+class LibraryError(Exception):
+    """Storages have libraries with errors of their own."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    return waited
+
+
+def test_what_may_pass_is_tried_again_with_longer_and_longer_pauses(pauses: list[float]):
+    flaky = Flaky(ConnectionResetError(), TimeoutError(), LibraryError(503), LibraryError(429))
+    assert patiently("s3://bucket/a", flaky) == "done"
+    assert all(0.25 * 2**turn <= pause <= 0.75 * 2**turn for turn, pause in enumerate(pauses))
+    assert len(pauses) == 4
+
+
+def test_a_storage_out_of_reach_is_named_in_the_end(pauses: list[float]):
+    with pytest.raises(StorageError, match=r"s3://bucket/a: cannot be used \(ConnectionResetError\)"):
+        patiently("s3://bucket/a", Flaky(*[ConnectionResetError()] * 5))
+
+
+@pytest.mark.parametrize("error", [PermissionError("no"), LibraryError(403), ImportError("install s3fs")])
+def test_who_is_refused_does_not_insist(error: Exception, pauses: list[float]):
+    with pytest.raises(StorageError):
+        patiently("s3://bucket/a", Flaky(error))
+    assert not pauses
+
+
+def test_a_file_that_is_not_there_is_no_fault_of_its_storage(pauses: list[float]):
+    with pytest.raises(FileNotFoundError):
+        patiently("s3://bucket/a", Flaky(FileNotFoundError()))
+    assert not pauses
+
+
+def test_a_connection_that_is_lost_while_reading_is_picked_up_where_it_was(pauses: list[float]):
+    class Breaking(io.BytesIO):
+        breaks = 2
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            if self.tell() > 4 and self.breaks:
+                self.breaks -= 1
+                raise ConnectionResetError
+            return data
+
+    with PatientFile("s3://bucket/a", Breaking(b"0123456789")) as file:
+        assert [file.read(3), file.read(3), file.read(9)] == [b"012", b"345", b"6789"]
+    assert len(pauses) == 2
+
+
+def test_elsewhere_a_file_takes_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses):
+    """On storages like SFTP a reader sees a file grow."""
+    fs, seen = fsspec.filesystem("memory"), list[str]()
+    (tmp_path / "local").write_bytes(b"data")
+    put = fs.put_file
+
+    def watched(local: str, remote: str) -> None:
+        seen.append(remote)
+        put(local, remote)
+        if len(seen) == 1:
+            raise ConnectionResetError
+
+    monkeypatch.setattr(storage, "filesystem", lambda _: (fs, "/box/a.mp4"))
+    monkeypatch.setattr(fs, "put_file", watched)
+    storage.publish(tmp_path / "local", "sftp://host/box/a.mp4")
+    assert fs.cat_file("/box/a.mp4") == b"data"
+    assert fs.ls("/box", detail=False) == ["/box/a.mp4"]
+    assert len(seen) == 2
+    assert seen[0].endswith(".partial")
+
+
+def test_a_full_disk_is_not_the_fault_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "local").write_bytes(b"data")
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(StorageError, match=r"cannot be written .*No space left.*make room"):
+        storage.publish(tmp_path / "local", str(tmp_path / "out.mp4"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["local"], "nothing is left of it"
 
 
 def test_an_absent_small_file_is_none(tmp_path: Path):
