@@ -28,8 +28,8 @@ def root() -> Path:
 def make_video(tmp_path: Path) -> Callable[..., Path]:
     """Write a real mp4 of moving stripes."""
     from evs_batch.media.encode import encode
-    from evs_batch.spec.video import constant_rate
     from evs_batch.spec.recipe import Output
+    from evs_batch.spec.video import constant_rate
 
     def make(name: str = "clip.mp4", frames: int = 6, height: int = 32, width: int = 48, rate: int = 25) -> Path:
         path = tmp_path / name

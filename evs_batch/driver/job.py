@@ -1,5 +1,7 @@
 """One driver's part of a run: which rows are to do, and what becomes of each."""
 
+import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from evs_batch.store.recipes import load_recipe
 
 CLIPS_AHEAD_PER_WORKER = 4
 STATS_EVERY_S = 2.0
+COUNTS = ("rows", "success", "failed")
 
 
 def run(
@@ -42,11 +45,21 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen, folder = Options(**options), storage.absolute(str(output))
     _check_models(recipe, chosen.address)
-    source = reading.open_manifest(str(manifest), recipe.seed)
     if not str(output).strip():
         raise OutputError("an empty output", "must name a folder", "for example --output out/videos")
+    key = _key(recipe, str(manifest), chosen)
     with StopSignals() as signals, ledger.exclusive(folder, chosen.shard):
-        return Job(recipe, source, folder, chosen, watch, signals).run()
+        if not chosen.retry_failed and (counts := ledger.read_done(folder, chosen.shard, key)):
+            rows, success, failed = (counts[name] for name in COUNTS)
+            return Summary(output=folder, rows=rows, success=success, failed=failed, skipped=rows)
+        source = reading.open_manifest(str(manifest), recipe.seed)
+        return Job(recipe, source, folder, chosen, watch, signals, key).run()
+
+
+def _key(recipe: Recipe, manifest: str, options: Options) -> str:
+    """What makes a run another one: the bytes of its manifest, its recipe, its rows, and who we are."""
+    known = [reading.digest(manifest), recipe.identity(), VERSION, options.limit]
+    return hashlib.blake2b(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 class Job:
@@ -60,9 +73,10 @@ class Job:
         options: Options,
         watch: Callable[[Progress], None],
         signals: StopSignals,
+        key: str,
     ) -> None:
         self._recipe, self._source, self._output = recipe, source, output
-        self._options, self._watch, self._signals = options, watch, signals
+        self._options, self._watch, self._signals, self._key = options, watch, signals, key
         identity = {"recipe": recipe.identity(), "manifest": source.fingerprint, "evs_version": VERSION}
         self._ledger = ledger.open_ledger(output, identity, reading.passed_through(source.schema))
         if options.retry_failed:
@@ -93,7 +107,7 @@ class Job:
         finally:
             for settled in self._doubt.release():
                 self._commit(*settled)
-            self._ledger.flush(force=True)
+            self._ledger.close()
             for clip in self._late_parts:  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
             self._record(loop)
@@ -101,7 +115,11 @@ class Job:
                 cluster.release_autoscaler(self._recipe)
             cluster.disconnect()
         self._watch(self.progress)
-        return self._summary()
+        summary = self._summary()
+        if self.progress.state == "done":
+            counts = {name: getattr(summary, name) for name in COUNTS}
+            ledger.write_done(self._output, self._options.shard, self._key, counts)
+        return summary
 
     def _selected(self) -> Iterator[Row]:
         """The rows that this driver is to do: its shard of the first `limit`."""

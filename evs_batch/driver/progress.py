@@ -1,9 +1,9 @@
 """What a run is told, how it is seen while it goes on, and how it ended."""
 
-import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from signal import Signals
 from typing import Any
 
 from evs_batch.runtime.account import Reached
@@ -41,10 +41,10 @@ class Summary:
     success: int
     failed: int
     skipped: int
-    elapsed_s: float
-    overlap_s: float
-    reached: Reached | None
-    signal: signal.Signals | None
+    elapsed_s: float = 0.0
+    overlap_s: float = 0.0
+    reached: Reached | None = None
+    signal: Signals | None = None
 
     @property
     def failed_fraction(self) -> float:

@@ -1,8 +1,9 @@
 """The output folder of a run: which rows are done, and how that is recorded.
 
 videos/<id>.mp4      published first
-manifest/*.parquet   then its row; append-only parts, each written whole
+manifest/*.parquet   then its row; parts, each written whole (parts.py)
 _run/run.json        recipe, manifest and version that the folder belongs to
+_run/done.json       what has been finished, so that the same command is over in seconds
 _run/stats.json      progress and, at the end, figures and timeline
 _run/trace.json      the timeline for https://ui.perfetto.dev
 """
@@ -12,19 +13,17 @@ import fcntl
 import json
 import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import storage
+from evs_batch.store import parts, storage
+from evs_batch.store.parts import Parts
 
 FLUSH_ROWS = 256
 FLUSH_S = 5.0
@@ -34,8 +33,8 @@ FLUSH_S = 5.0
 class Ledger:
     """Committed rows of one output folder. Not for two drivers on the same rows."""
 
-    uri: str
     schema: pa.Schema
+    parts: Parts
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _flushed_s: float = field(default_factory=time.monotonic)
 
@@ -47,12 +46,15 @@ class Ledger:
         """Write the waiting rows as a new part once there are enough of them or some time has passed."""
         due = len(self._pending) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
         if self._pending and (due or force):
-            data = _parquet(pa.Table.from_pylist(self._pending, self.schema))
-            name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
-            storage.write_bytes(data, storage.join(self.uri, "manifest", name))
+            self.parts.append(pa.Table.from_pylist(self._pending, self.schema))
             self._pending.clear()
         if due or force:
             self._flushed_s = time.monotonic()
+
+    def close(self) -> None:
+        """Write what waits, and make one part of the small ones."""
+        self.flush(force=True)
+        self.parts.merge()
 
 
 def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -> Ledger:
@@ -61,7 +63,8 @@ def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -
     A folder without a committed row belongs to nobody yet.
     """
     try:
-        if any(parts(uri)):
+        parts.tidy(_manifest(uri))
+        if parts.listed(_manifest(uri)):
             _refuse_difference(uri, _read_identity(uri), identity)
         else:
             storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
@@ -70,10 +73,14 @@ def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -
     outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
     schema = pa.schema([*fields, *outputs])
     try:
-        _parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
+        parts.parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
     except (pa.ArrowException, NotImplementedError) as error:
         raise ManifestError("a column", f"cannot be passed through ({error})", "leave it out") from error
-    return Ledger(uri, schema)
+    return Ledger(schema, Parts(_manifest(uri)))
+
+
+def _manifest(uri: str) -> str:
+    return storage.join(uri, "manifest")
 
 
 @contextlib.contextmanager
@@ -103,25 +110,22 @@ def _read_identity(uri: str) -> Mapping[str, Any]:
     return json.loads(known)
 
 
-def parts(uri: str) -> Iterator[str]:
-    """The parts of an output manifest, oldest first."""
-    fs, path = storage.filesystem(storage.join(uri, "manifest"))
-    if fs.isdir(path):
-        yield from sorted(name for name in fs.ls(path, detail=False) if name.endswith(".parquet"))
-
-
 def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
     """The committed rows of an output folder."""
-    fs, _ = storage.filesystem(uri)
-    for part in parts(uri):
-        yield from _read_part(fs, part, columns).to_pylist()
+    for table in committed_tables(uri, columns):
+        yield from table.to_pylist()
+
+
+def committed_tables(uri: str, columns: list[str]) -> Iterator[pa.Table]:
+    """The committed rows of an output folder, part by part."""
+    for part in parts.listed(_manifest(uri)):
+        yield parts.read(_manifest(uri), part, columns)
 
 
 def column_names(uri: str) -> list[str]:
     """The columns of an output manifest; none if nothing is committed."""
-    fs, _ = storage.filesystem(uri)
-    first = next(parts(uri), None)
-    return _read_part(fs, first).schema.names if first else []
+    first = next(iter(parts.listed(_manifest(uri))), None)
+    return parts.read(_manifest(uri), first).schema.names if first else []
 
 
 def manifest_folder(uri: str) -> str | None:
@@ -132,26 +136,36 @@ def manifest_folder(uri: str) -> str | None:
 
 def forget_failed(uri: str, ids: set[str]) -> None:
     """Take the failed ones of these rows out of the output manifest, so that they count as not done."""
-    fs, _ = storage.filesystem(uri)
-    for part in parts(uri):
-        table = _read_part(fs, part)
+    for part in parts.listed(_manifest(uri)):
+        table = parts.read(_manifest(uri), part)
         rows = zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
         kept = table.filter(pa.array([status != "failed" or name not in ids for name, status in rows]))
-        if len(kept) == 0:
-            fs.rm_file(part)
-        elif len(kept) < len(table):
-            storage.write_bytes(_parquet(kept), fs.unstrip_protocol(part))
+        if len(kept) < len(table):
+            parts.rewrite(_manifest(uri), part, kept)
+
+
+def write_done(uri: str, shard: tuple[int, int], key: str, counts: Mapping[str, int]) -> None:
+    """Record that all of a run, known by its key, is committed."""
+    record = {"key": key, "parts": parts.digest(_manifest(uri)), **counts}
+    storage.write_bytes(json.dumps(record).encode(), storage.join(uri, "_run", _name("done", shard)))
+
+
+def read_done(uri: str, shard: tuple[int, int], key: str) -> Mapping[str, int] | None:
+    """The counts of a run that is committed; None if it is another one, or if its manifest has been changed since."""
+    record = json.loads(storage.read_bytes(storage.join(uri, "_run", _name("done", shard))) or b"{}")
+    if record.get("key") != key or record.get("parts") != parts.digest(_manifest(uri)):
+        return None
+    return record
 
 
 def write_stats(uri: str, shard: tuple[int, int], stats: Mapping[str, Any]) -> None:
     """Replace a driver's record of progress."""
-    storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", _stats_name(shard)))
+    storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", _name("stats", shard)))
 
 
 def write_trace(uri: str, shard: tuple[int, int], trace: Mapping[str, Any]) -> None:
     """Replace the trace of one driver."""
-    name = _stats_name(shard).replace("stats", "trace")
-    storage.write_bytes(json.dumps(trace).encode(), storage.join(uri, "_run", name))
+    storage.write_bytes(json.dumps(trace).encode(), storage.join(uri, "_run", _name("trace", shard)))
 
 
 def read_stats(uri: str) -> list[dict[str, Any]]:
@@ -161,22 +175,8 @@ def read_stats(uri: str) -> list[dict[str, Any]]:
     return [json.loads(fs.cat_file(name)) for name in names if name.rpartition("/")[2].startswith("stats")]
 
 
-def _read_part(fs: Any, part: str, columns: list[str] | None = None) -> pa.Table:
-    try:
-        with fs.open(part, "rb") as file:
-            return pq.read_table(file, columns=columns)
-    except pa.ArrowException as error:
-        raise OutputError(part, f"is damaged ({error})", "delete it: its rows will be done again") from error
-
-
-def _stats_name(shard: tuple[int, int]) -> str:
-    return "stats.json" if shard == (1, 1) else f"stats-{shard[0]}-of-{shard[1]}.json"
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
+def _name(kind: str, shard: tuple[int, int]) -> str:
+    return f"{kind}.json" if shard == (1, 1) else f"{kind}-{shard[0]}-of-{shard[1]}.json"
 
 
 def _refuse_difference(uri: str, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -109,6 +109,19 @@ def open_manifest(uri: str, seed: int) -> Manifest:
     return Manifest(uri=uri, files=files, schema=schema, columns=columns, seed=seed, rows=rows, fingerprint=fingerprint)
 
 
+def digest(uri: str) -> str:
+    """Of the bytes of a manifest: it takes a second for a million rows, and equal bytes are equal rows."""
+    found = hashlib.blake2b()
+    try:
+        for name in _files(storage.absolute(uri)):
+            fs, path = storage.filesystem(name)
+            with fs.open(path, "rb") as file:
+                found.update(hashlib.file_digest(file, "blake2b").digest())
+    except UNREADABLE as error:
+        raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
+    return found.hexdigest()
+
+
 def passed_through(schema: pa.Schema) -> list[pa.Field]:
     """The columns of an input manifest that go to the output untouched."""
     return [field.with_nullable(True) for field in schema if field.name not in OUTPUT_COLUMNS]

@@ -70,8 +70,8 @@ def open_input(uri: str) -> BinaryIO:
             if os.path.exists(path) and not os.path.isfile(path):
                 raise MediaError(uri, "is a folder or a device", "name a video file")
             return open(path, "rb")
-        opened: Any = patiently(uri, lambda: fs.open(path, "rb"))
-        return PatientFile(uri, opened)
+        opened: Any = PatientFile(uri, patiently(uri, lambda: fs.open(path, "rb")))
+        return opened
     except PermissionError as error:
         raise StorageError(uri, f"cannot be opened ({error})", "check your rights") from error
     except (OSError, ValueError) as error:

@@ -14,12 +14,12 @@ FIELDS = [pa.field("uri", pa.string()), pa.field("score", pa.float32())]
 def test_rows_are_there_after_a_flush_with_all_columns(tmp_path: Path):
     book = ledger.open_ledger(str(tmp_path), IDENTITY, FIELDS)
     book.commit({"id": "a", "uri": "a.mp4", "score": 0.5, "status": "success"})
-    assert not list(ledger.parts(str(tmp_path))), "a single row waits for company"
+    assert not (ledger.parts.listed(str(tmp_path / "manifest"))), "a single row waits for company"
     book.flush(force=True)
     book.commit({"id": "b", "uri": "b.mp4", "status": "failed"})
     book.flush(force=True)
     book.flush(force=True)
-    assert len(list(ledger.parts(str(tmp_path)))) == 2, "nothing new, no new part"
+    assert len(ledger.parts.listed(str(tmp_path / "manifest"))) == 2, "nothing new, no new part"
     rows = list(ledger.committed(str(tmp_path), ["id", "uri", "score", "status"]))
     assert rows[0] == {"id": "a", "uri": "a.mp4", "score": 0.5, "status": "success"}
     assert book.schema.names == ["uri", "score", *OUTPUT_COLUMNS]
@@ -46,6 +46,21 @@ def test_failed_rows_can_be_taken_back(tmp_path: Path):
     ledger.forget_failed(str(tmp_path), {"b", "c"})
     left = [(row["id"], row["status"]) for row in ledger.committed(str(tmp_path), ["id", "status"])]
     assert left == [("a", "success"), ("d", "failed")]
+
+
+def test_what_is_done_is_known_by_its_key_until_its_manifest_changes(tmp_path: Path):
+    uri, shard = str(tmp_path), (1, 1)
+    book = ledger.open_ledger(uri, IDENTITY, FIELDS)
+    assert ledger.read_done(uri, shard, "key") is None
+    book.commit({"id": "a", "status": "success"})
+    book.close()
+    ledger.write_done(uri, shard, "key", {"rows": 1, "success": 1, "failed": 0})
+    assert ledger.read_done(uri, shard, "another") is None
+    assert ledger.read_done(uri, (1, 2), "key") is None
+    assert ledger.read_done(uri, shard, "key")["success"] == 1
+    (part,) = (tmp_path / "manifest").iterdir()
+    part.unlink()
+    assert ledger.read_done(uri, shard, "key") is None, "whoever removes rows wants them done again"
 
 
 def test_a_folder_that_cannot_be_used_is_refused_by_name(tmp_path: Path):
