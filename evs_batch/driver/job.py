@@ -47,6 +47,7 @@ def run(
     _check_models(recipe, chosen.address)
     if not str(output).strip():
         raise OutputError("an empty output", "must name a folder", "for example --output out/videos")
+    storage.configure(recipe.runtime.storage)
     key = _key(recipe, str(manifest), chosen)
     with StopSignals() as signals, ledger.exclusive(folder, chosen.shard):
         if not chosen.retry_failed and (counts := ledger.read_done(folder, chosen.shard, key)):

@@ -16,6 +16,7 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Item, Probed, StageRunner, assemble
 from evs_batch.stages.worker import code, load_runner
+from evs_batch.store import storage
 
 CONCURRENCY = 4  # calls that wait, one that runs, and questions
 PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is lost
@@ -58,6 +59,7 @@ class Worker:
         # Read when torch is imported, which has not happened yet. A runtime_env would cost every worker a new process.
         # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
         os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        storage.configure(recipe.runtime.storage)
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
         self._line = Line()

@@ -173,7 +173,7 @@ def _with_strength(recipe: Recipe, strength: float) -> Recipe:
 
 _WITHOUT_EFFECT = {
     "batch_frames", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles",
-    "stall_s", "timeout_s", "workers",
+    "stall_s", "storage", "timeout_s", "workers",
 }  # fmt: skip
 
 

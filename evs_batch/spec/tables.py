@@ -158,6 +158,10 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     segment_frames: int = key(64, "frames of a segment: longer clips are cut, so that any length fits in memory", ge=1)
     max_wait_s: float = key(0.5, "how long an idle worker waits for a full call", ge=0)
     memory_gb: float = key(4.0, "pixels and latents in flight, of each node", gt=0, le=1e6)
+    storage: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+\.\w+=.+$")], ...] = key(
+        (), "options of fsspec's storages, as `s3.endpoint_url=http://host:9000`; with `sftp.password=$NAME` every "
+        "process reads NAME in its environment",
+    )  # fmt: skip
     max_attempts: int = key(3, "tries of one clip before it fails", ge=1)
     pickles: tuple[str, ...] = key(
         (), "names of pickle files that may be read as weights: they can run programs", max_length=16

@@ -1,11 +1,13 @@
 """Files on any fsspec URI: open for reading, publish whole."""
 
 import contextlib
+import json
 import logging
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,11 +15,36 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from evs_batch.spec.errors import MediaError, StorageError
+from evs_batch.spec.errors import MediaError, RecipeError, StorageError
 from evs_batch.store.patience import PatientFile, patiently
 
 log = logging.getLogger(__name__)
 WHOLE_BY_ITSELF = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}  # a file is there or is not
+_SECRET = re.compile("secret|password|passphrase|token|credential")
+
+
+def configure(settings: Sequence[str]) -> None:
+    """Options of fsspec's storages for this process, as recipes have them; raises RecipeError."""
+    for setting in settings:
+        place, _, text = setting.partition("=")
+        protocol, _, option = place.partition(".")
+        if _SECRET.search(option) and not text.startswith("$"):
+            raise RecipeError(
+                f"runtime.storage: {place}", "is a secret", f"write {place}=$NAME, and set NAME on every node"
+            )
+        if text.startswith("$") and text[1:] not in os.environ:
+            raise RecipeError(
+                f"runtime.storage: {setting}", "is not in the environment", f"set {text[1:]} on every node"
+            )
+        fsspec.config.conf.setdefault(protocol, {})[option] = _option(os.environ[text[1:]] if text[0] == "$" else text)
+
+
+def _option(text: str) -> Any:
+    """Numbers, booleans and objects are written as in JSON, all else as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def filesystem(uri: str) -> tuple[Any, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from evs_batch.spec.errors import MediaError, StorageError
+from evs_batch.spec.errors import MediaError, RecipeError, StorageError
 from evs_batch.store import storage
 from evs_batch.store.patience import PatientFile, patiently
 
@@ -145,6 +145,19 @@ def test_a_full_disk_is_not_the_fault_of_a_row(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(StorageError, match=r"cannot be written .*No space left.*make room"):
         storage.publish(tmp_path / "local", str(tmp_path / "out.mp4"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["local"], "nothing is left of it"
+
+
+def test_options_of_storages_are_set_and_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fsspec.config, "conf", {})
+    monkeypatch.setenv("CANARY", "sesame")
+    storage.configure(["s3.endpoint_url=http://host:9000", "s3.anon=true", "sftp.password=$CANARY", "sftp.port=2222"])
+    assert fsspec.config.conf == {
+        "s3": {"endpoint_url": "http://host:9000", "anon": True}, "sftp": {"password": "sesame", "port": 2222},
+    }  # fmt: skip
+    with pytest.raises(RecipeError, match=r"sftp.password: is a secret; write sftp.password=\$NAME"):
+        storage.configure(["sftp.password=sesame"])
+    with pytest.raises(RecipeError, match="is not in the environment; set NOWHERE"):
+        storage.configure(["sftp.password=$NOWHERE"])
 
 
 def test_an_absent_small_file_is_none(tmp_path: Path):
