@@ -25,6 +25,12 @@ class WorkerState:
     since_s: float = 0.0  # when the oldest of them began
     speed: float = 1.0  # against the mean
     leaves: bool = False  # it gets no more calls
+    alone: bool = False  # its call is a suspect
+
+    @property
+    def closed(self) -> bool:
+        """Whether it gets no call now, even if it has room."""
+        return bool(self.loading) or self.leaves or self.alone
 
     @property
     def up(self) -> bool:
@@ -82,9 +88,10 @@ class Crew:
         self.holders.update(_counted(worker))
         self._list(name, worker)
 
-    def give(self, name: str, batch: int, now_s: float) -> None:
-        """A worker gets a call, which begins when it has no other."""
+    def give(self, name: str, batch: int, now_s: float, *, alone: bool) -> None:
+        """A worker gets a call, which begins when it has no other; if `alone`, no other follows until it has ended."""
         worker = self.all[name]
+        worker.alone = alone
         self._unlist(name, worker)
         worker.since_s = worker.since_s if worker.calls else now_s
         worker.calls.append(batch)
@@ -95,6 +102,7 @@ class Crew:
         worker = self.all[name]
         self._unlist(name, worker)
         worker.calls.remove(batch)
+        worker.alone = False
         worker.since_s = now_s
         self._list(name, worker)
 
@@ -110,16 +118,14 @@ class Crew:
     def has_room(self, name: str, *, spare: bool) -> bool:
         """Whether this very worker can take a call."""
         worker = self.all[name]
-        return (
-            worker.up and not worker.loading and not worker.leaves and len(worker.calls) < (self._limit if spare else 1)
-        )
+        return worker.up and not worker.closed and len(worker.calls) < (self._limit if spare else 1)
 
     def could_load(self, role: Role) -> str | None:
         """A worker that has nothing to do and may take a role that it does not hold."""
         return next(iter(self._lacking[role]), None)
 
     def _list(self, name: str, worker: WorkerState) -> None:
-        if worker.loading or worker.leaves or len(worker.calls) >= self._limit:
+        if worker.closed or len(worker.calls) >= self._limit:
             return
         for role in worker.held:
             (self._spare if worker.calls else self._idle)[role][name] = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from evs_batch.scheduling.events import Submit
 from evs_batch.scheduling.queues import Queue
 from evs_batch.scheduling.state import Batch, State
-from evs_batch.spec.work import Unit
+from evs_batch.spec.work import Role, Unit
 
 SMALLEST_CALL = 0.25  # of a full one, at the end of a run
 
@@ -21,9 +21,11 @@ def _later_first(state: State) -> range:
 
 
 def _replay(state: State, now_s: float) -> Submit | None:
+    """On a worker that has nothing else, so that it is clear whose fault it is if that dies."""
     for at in _later_first(state):
-        if state.replays.get(at) and (worker := _worker(state, at, spare=True)):
-            return _submit(state, at, state.replays[at].popleft(), worker, "replayed alone after a failure", now_s)
+        if state.replays.get(at) and (worker := _worker(state, at, spare=False)):
+            units = state.replays[at].popleft()
+            return _submit(state, at, units, worker, "replayed alone after a failure", now_s, alone=True)
     return None
 
 
@@ -47,9 +49,15 @@ def _partial_call(state: State, now_s: float) -> Submit | None:
 
 
 def _worker(state: State, at: int, reader: str = "", *, spare: bool) -> str | None:
+    role = state.policy.path[at].role
+    spare = spare and not any(state.replays.get(other) for other in _stages(state, role))  # they wait for idle workers
     if reader:
         return reader if state.crew.has_room(reader, spare=spare) else None
-    return state.crew.free(state.policy.path[at].role, spare=spare)
+    return state.crew.free(role, spare=spare)
+
+
+def _stages(state: State, role: Role) -> Iterator[int]:
+    return (at for at, stage in enumerate(state.policy.path) if stage.role == role)
 
 
 def _fill(state: State, at: int, queue: Queue) -> tuple[Unit, ...]:
@@ -76,11 +84,13 @@ def _not_worth_waiting(state: State, at: int, queue: Queue, now_s: float) -> str
     return None
 
 
-def _submit(state: State, at: int, units: tuple[Unit, ...], worker: str, reason: str, now_s: float) -> Submit:
+def _submit(
+    state: State, at: int, units: tuple[Unit, ...], worker: str, reason: str, now_s: float, *, alone: bool = False
+) -> Submit:
     batch, stage = Batch(state.next_batch, at, units, worker), state.policy.path[at]
     state.next_batch += 1
     state.batches[batch.number] = batch
-    state.crew.give(worker, batch.number, now_s)
+    state.crew.give(worker, batch.number, now_s, alone=alone)
     if stage.in_turn:
         for unit in units:
             state.clips[unit.clip].reader = worker

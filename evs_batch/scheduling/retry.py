@@ -8,8 +8,8 @@
 | had one clip, attempts left         | it is tried again, alone                                              |
 | had one clip, no attempts left      | the clip fails                                                        |
 
-A call that hangs (`watch.py`) fails with its worker, which is ended. When a worker dies, its oldest call is the
-suspect and is treated as failed; its other calls go back free of charge.
+A call that hangs (`watch.py`) fails with its worker, which is ended. When a worker dies that had one call, the call has
+failed; when it had several, any of them may have done it: each is tried again alone on a worker, free of charge.
 """
 
 from dataclasses import dataclass

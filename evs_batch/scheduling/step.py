@@ -75,14 +75,20 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
 def _gone(
     state: State, name: str, kind: FailureKind | None, error_type: str, cause: str, now_s: float
 ) -> Iterator[Command]:
-    """Of the calls of a worker that is gone the oldest is the suspect, if there is a `kind` of failure."""
+    """What becomes of the calls of a worker that is gone; without a `kind` of failure they had no part in it.
+
+    A call begins while the results of the one before it are still on their way: if a worker that has several dies,
+    any of them may have done it.
+    """
     worker = state.crew.remove(name)
     assert worker, "a worker goes once"
     _adopt(state, name, now_s)
     for place, number in enumerate(worker.calls):
         batch = state.batches.pop(number)
-        if place == 0 and kind:
+        if kind and (len(worker.calls) == 1 or (kind is FailureKind.HUNG and place == 0)):
             yield from _failed(state, batch, kind, error_type, cause, now_s)
+        elif kind is FailureKind.WORKER_DIED and batch.units:
+            state.replay(batch.at, batch.units)
         else:
             for unit in batch.units:
                 state.enqueue(state.unit(unit), now_s)
