@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import parts, storage
+from evs_batch.store import lease, parts, storage
 from evs_batch.store.parts import Parts
 
 FLUSH_ROWS = 256
@@ -85,10 +85,7 @@ def _manifest(uri: str) -> str:
 
 @contextlib.contextmanager
 def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
-    """Keep other drivers of this machine off the same rows; the lock ends with the process, however it ends.
-
-    Object stores have no locks: there it is up to the user.
-    """
+    """Keep other drivers off the same rows: by a lock that ends with the process, or a lease where there are none."""
     with contextlib.ExitStack() as stack:
         fs, path = storage.filesystem(uri)
         if isinstance(fs, LocalFileSystem):
@@ -100,6 +97,8 @@ def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
                 raise OutputError(uri, "is in use by another driver", "wait for it or stop it") from None
             except OSError as error:
                 raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
+        else:
+            stack.enter_context(lease.held(storage.join(uri, "_run"), _name("lease", shard)))
         yield
 
 
