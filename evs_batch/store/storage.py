@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+import fsspec.config
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
