@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -93,10 +93,15 @@ def print_summary(summary: driver.Summary) -> None:
         out.print(f"{name:<9} {summary.output}/{part}", markup=False)
 
 
-def print_status(records: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Progress of all drivers of an output folder, and the failures by cause with an example."""
+def print_status(records: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any]]) -> None:
+    """Progress of all drivers of an output folder, and the failures by cause with an example; rows are read once."""
     out = Console(highlight=False, soft_wrap=True)
-    counts = Counter(row["status"] for row in rows)
+    counts, causes, examples = Counter[str](), Counter[str](), dict[str, dict[str, Any]]()
+    for row in rows:
+        counts[row["status"]] += 1
+        if row["status"] == "failed":
+            causes[row["error_type"]] += 1
+            examples[row["error_type"]] = row
     total = max(record.get("manifest_rows", record["rows"]) for record in records)
     states = ", ".join(sorted({record["state"] for record in records}))
     age_s = time.time() - max(record["updated_s"] for record in records)
@@ -104,8 +109,6 @@ def print_status(records: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any
         f"{states}; {counts.total()} of {total} rows committed: {counts['success']} success, "
         f"{counts['failed']} failed; last sign of life {age_s:.0f} s ago"
     )
-    examples = {row["error_type"]: row for row in rows if row["status"] == "failed"}
-    causes = Counter(row["error_type"] for row in rows if row["status"] == "failed")
     for cause, count in causes.most_common():
         out.print(
             f"{count:6d}  {cause}: {examples[cause]['error_message']} (for example {examples[cause]['id']})",

@@ -88,4 +88,4 @@ def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of
     records = ledger.read_stats(uri)
     if not records:
         raise OutputError(output, "holds no run", "name the folder that was given to `evs-batch run --output`")
-    display.print_status(records, list(ledger.committed(uri, ["id", "status", "error_type", "error_message"])))
+    display.print_status(records, ledger.committed(uri, ["id", "status", "error_type", "error_message"]))

@@ -82,6 +82,7 @@ class Loop:
         self._actors: dict[str, actors.Handle] = {}
         self._loading: dict[Any, str] = {}
         self._placing = Placing()
+        self._offload: dict[str, str] = {}
         self._looked_s = 0.0
         self._calls: dict[Any, _Call] = {}
         self._events: deque[ev.Event] = deque()
@@ -184,6 +185,9 @@ class Loop:
             frames[unit] = len(self._probed[unit.clip].size.segments.span(unit.segment))
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
+        if meta.offload != self._offload.setdefault(call.worker, self.recipe.runtime.offload):
+            self._offload[call.worker] = meta.offload
+            log.warning("%s ran out of memory: runtime.offload = '%s' for it from now on", call.worker, meta.offload)
         self.timeline.add(call.stage, call.worker, frames, meta, made.at_s)
         self._metrics.call(call.stage, call.worker, sum(frames.values()), meta)
 

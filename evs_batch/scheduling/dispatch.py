@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from evs_batch.scheduling.events import Submit
-from evs_batch.scheduling.queues import Queue
+from evs_batch.scheduling.queues import Key, Queue
 from evs_batch.scheduling.state import Batch, State
 from evs_batch.spec.work import Role, Unit
 
@@ -31,10 +31,9 @@ def _replay(state: State, now_s: float) -> Submit | None:
 
 def _full_call(state: State, now_s: float) -> Submit | None:
     for at in _later_first(state):
-        limit_frames = _limit(state, at)
         for key, queue in state.queues.at(at):
-            if queue.frames >= limit_frames and (worker := _worker(state, at, key.reader, spare=True)):
-                return _submit(state, at, _fill(state, at, queue), worker, "a full call", now_s)
+            if queue.frames >= _limit(state, at, key) and (worker := _worker(state, at, key.reader, spare=True)):
+                return _submit(state, at, _fill(state, at, key, queue), worker, "a full call", now_s)
     return None
 
 
@@ -44,7 +43,7 @@ def _partial_call(state: State, now_s: float) -> Submit | None:
         for key, queue in state.queues.at(at):
             reason = _not_worth_waiting(state, at, queue, now_s)
             if reason and (worker := _worker(state, at, key.reader, spare=False)):
-                return _submit(state, at, _fill(state, at, queue), worker, reason, now_s)
+                return _submit(state, at, _fill(state, at, key, queue), worker, reason, now_s)
     return None
 
 
@@ -60,15 +59,16 @@ def _stages(state: State, role: Role) -> Iterator[int]:
     return (at for at, stage in enumerate(state.policy.path) if stage.role == role)
 
 
-def _fill(state: State, at: int, queue: Queue) -> tuple[Unit, ...]:
+def _fill(state: State, at: int, key: Key, queue: Queue) -> tuple[Unit, ...]:
     """The segments of a call: at the end of a run long ones first, for short ones even out what they leave."""
-    return queue.fill(_limit(state, at), longest=state.ending)
+    return queue.fill(_limit(state, at, key), longest=state.ending)
 
 
-def _limit(state: State, at: int) -> int:
-    """Frames of a full call; at the end of a run, when there is less to do than workers could take, fewer."""
+def _limit(state: State, at: int, key: Key) -> int:
+    """Frames of a full call that fits the memory; at the end of a run, when there is too little for all, fewer."""
     role = state.policy.path[at].role
     full = state.policy.call_frames.get(role, 0)
+    full = min(full, state.most_frames.get((at, key.shape), full))
     if not state.exhausted or len(state.clips) > state.admitted or not full:
         return full
     share = state.admitted_frames // max(1, state.crew.holders[role])

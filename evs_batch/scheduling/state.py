@@ -91,6 +91,7 @@ class State:
     units_at: Counter[int] = field(default_factory=Counter)
     blocked_at: Counter[int] = field(default_factory=Counter)
     start_failures: Counter[Role] = field(default_factory=Counter)
+    most_frames: dict[tuple[int, tuple[int, int]], int] = field(default_factory=dict)  # by stage and picture size
     pace: Pace = field(default_factory=Pace)
     lost_s: dict[Role, float] = field(default_factory=dict)  # of workers that could have done a role's work
     switched_s: float | None = None

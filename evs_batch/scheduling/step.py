@@ -207,6 +207,8 @@ def _failed(
     losses = max(state.clips[unit.unit.clip].losses for unit in units)
     decision = decide(kind, len(units), attempts, state.policy.max_attempts, losses)
     if decision.action == "split":
+        if kind is FailureKind.OUT_OF_MEMORY:
+            _learn(state, batch)
         half = len(units) // 2
         state.replay(batch.at, batch.units[:half])
         state.replay(batch.at, batch.units[half:])
@@ -227,6 +229,14 @@ def _failed(
         else:
             clip.losses += 1
             yield _restart(state, clip, decision.reason, now_s)
+
+
+def _learn(state: State, batch: Batch) -> None:
+    """Calls of pictures of this size get half as many frames from now on, so that none is tried in vain again."""
+    first = state.clips[batch.units[0].clip]
+    assert first.size, "what runs on a model is probed"
+    frames = sum(state.clips[unit.clip].frames(unit.segment) for unit in batch.units)
+    state.most_frames[batch.at, first.size.shape] = max(1, frames // 2)
 
 
 def _restart(state: State, clip: ClipState, reason: str, now_s: float) -> Forget:

@@ -1,12 +1,18 @@
 """The pieces of the runtime that need no running Ray."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from ray import exceptions as rex
 
+from evs_batch.runtime import actors
 from evs_batch.runtime.account import Account
-from evs_batch.runtime.actors import CallMeta, WorkerMeta
+from evs_batch.runtime.actors import CallMeta, Line, Worker, WorkerMeta
 from evs_batch.runtime.cluster import connect, place
 from evs_batch.runtime.failures import classify
 from evs_batch.runtime.timeline import Timeline, overlap_s
@@ -14,7 +20,8 @@ from evs_batch.scheduling.events import FailureKind
 from evs_batch.scheduling.policy import Policy, Pool
 from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.spec.work import Role, Unit, path
+from evs_batch.spec.work import Clip, Role, Stage, Unit, path
+from evs_batch.stages.item import Item, Result
 
 
 def task_error(cause: Exception) -> rex.RayTaskError:
@@ -48,6 +55,45 @@ def test_a_small_machine_gets_two_workers_that_take_both_roles():
     assert placed.pools == {"model": Pool(2, BOTH), "media": Pool(1, ("media",))}
     assert (placed.shares["model"].threads, placed.shares["model"].num_gpus) == (1, 0)
     assert sum(placed.pools[name].size * placed.shares[name].num_cpus for name in placed.pools) <= 2
+
+
+class Tight(Worker):
+    """A device on which a model does not fit but layer by layer."""
+
+    loads: ClassVar[list[str]] = []
+
+    def load_runner(self, role: Role) -> Any:
+        offload = self._recipe.runtime.offload
+        self.loads.append(offload)
+
+        def run(stage: Stage, items: list[Item], inputs: list[Any]) -> list[Result]:
+            if offload != "layers":
+                raise MemoryError
+            return [Result(arrays={}, row={}) for _ in items]
+
+        return SimpleNamespace(run=run)
+
+
+def test_a_clip_that_does_not_fit_alone_is_run_with_less_of_the_model_on_the_device():
+    worker, encode = Tight(load_recipe("demo"), threads=1), path(load_recipe("demo"))[-2]
+    item = Item(clip=Clip(id="a", uri="a.mp4", prompt="x", seed=0), facts=None, output="")
+    worker._runners = {encode.role: worker.load_runner(encode.role)}
+    with pytest.raises(MemoryError):
+        worker._run(encode, [item, item], [np.zeros(1)] * 2 * len(encode.needs))
+    assert worker.loads == ["none"], "two of them are tried one by one first"
+    meta = worker._run(encode, [item], [np.zeros(1)] * len(encode.needs))
+    assert (meta.offload, worker.loads) == ("layers", ["none", "models", "layers"])
+
+
+def test_calls_run_in_the_order_of_their_numbers_and_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(actors, "PATIENCE_S", 0.2)
+    line, ran = Line(), list[int]()
+    with ThreadPoolExecutor(4) as pool:
+        for number in (2, 1, 0, 4):  # 3 is lost on its way
+            pool.submit(line.in_turn, number, lambda number=number: ran.append(number))
+            time.sleep(0.01)
+    line.soon(lambda: None).result()
+    assert ran == [0, 1, 2, 4]
 
 
 def test_every_gpu_gets_a_worker():

@@ -135,6 +135,16 @@ def test_a_failed_call_is_halved_until_the_guilty_clip_is_alone():
     assert only(commands, ev.Commit)[0].failure.message == "c is poison"
 
 
+def test_what_did_not_fit_the_memory_is_not_tried_again():
+    state, calls = started("a", "b", "c", "d", *"efgh", budget_bytes=1000)
+    commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.OUT_OF_MEMORY, "MemoryError", "full"))
+    while state.batches:
+        sizes = [len(call.units) for call in only(commands, ev.Submit) if call.stage.name == "t2i_a"]
+        assert max(sizes, default=0) <= 2, "half of what was too much, for clips that have not been tried yet too"
+        commands = play(state, *[ev.BatchDone(number) for number in list(state.batches)], ev.Tick(), now_s=9.0)
+    assert not state.clips
+
+
 def test_bad_input_fails_at_once():
     state = State(policy())
     commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True), up("media-2"))
