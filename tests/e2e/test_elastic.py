@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, OPEN, STORE, output_rows, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-CLIPS = 10
+CLIPS = 8
 
 
 def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(tmp_path: Path, cluster: Any, make_manifest):
