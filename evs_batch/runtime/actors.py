@@ -142,7 +142,10 @@ class Worker:
             held = list(self._runners)
             self._runners.clear()
             gc.collect()
-            self._runners |= {role: self.load_runner(role) for role in held}
+            try:
+                self._runners |= {role: self.load_runner(role) for role in held}
+            except Exception:
+                os._exit(os.EX_UNAVAILABLE)  # a worker without its models is none: another one takes its place
 
 
 class Line:

@@ -27,9 +27,11 @@ def wanted(state: State, name: str, now_s: float) -> int:
     pool, present, models = state.policy.pools[name], state.crew.present[name], state.policy.models
     if name in models or not models or present >= pool.size:
         return pool.size
-    starting = any(worker.pool == name and worker.loading for worker in state.crew.all.values())
-    idle = any(state.crew.free(role, spare=False) for role in state.policy.call_frames)
-    behind = idle and not starting and any(_backlog(state, role, now_s)[1] > 0 for role in pool.roles)
+    behind = (
+        any(_backlog(state, role, now_s)[1] > 0 for role in pool.roles)
+        and any(state.crew.free(role, spare=False) for role in state.policy.call_frames)
+        and not any(worker.pool == name and worker.loading for worker in state.crew.all.values())
+    )
     return max(1, present + behind)
 
 
