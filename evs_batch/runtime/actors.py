@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,7 @@ from evs_batch.stages.worker import code, load_runner
 from evs_batch.store import storage
 
 OFFLOAD: Mapping[str, str | None] = {"none": "models", "models": "layers", "layers": None}
+MEDIA_BYTES = 4 * 10**9  # for a decoder and an encoder, beside the frames that go in and out
 CONCURRENCY = 4  # calls that wait, one that runs, and questions
 PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is lost
 
@@ -74,6 +76,8 @@ class Worker:
         return self._line.soon(lambda: self._load(role)).result()
 
     def _load(self, role: Role) -> WorkerMeta:
+        if role == "media":
+            limit_data(2 * int(self._recipe.runtime.memory_gb * 1e9) + MEDIA_BYTES)
         self.prepare(role)  # once for a process: no part of what another load would take
         began_s = time.monotonic()
         if role not in self._runners:
@@ -146,6 +150,12 @@ class Worker:
                 self._runners |= {role: self.load_runner(role) for role in held}
             except Exception:
                 os._exit(os.EX_UNAVAILABLE)  # a worker without its models is none: another one takes its place
+
+
+def limit_data(size_bytes: int) -> None:
+    """What this process may allocate, so that a hostile file does not take the node's memory; shared memory is free."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes if hard < 0 else min(size_bytes, hard), hard))
 
 
 class Line:

@@ -1,5 +1,7 @@
 """The pieces of the runtime that need no running Ray."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -83,6 +85,12 @@ def test_a_clip_that_does_not_fit_alone_is_run_with_less_of_the_model_on_the_dev
     assert worker.loads == ["none"], "two of them are tried one by one first"
     meta = worker._run(encode, [item], [np.zeros(1)] * len(encode.needs))
     assert (meta.offload, worker.loads) == ("layers", ["none", "models", "layers"])
+
+
+def test_a_media_worker_cannot_take_the_memory_of_its_node():
+    greedy = "from evs_batch.runtime.actors import limit_data; limit_data(10**9); bytearray(2 * 10**9)"
+    done = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, "MemoryError")
 
 
 def test_calls_run_in_the_order_of_their_numbers_and_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
