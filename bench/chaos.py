@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS, STORE = 40, 200_000_000
 RECIPES = {
     "identity": [],
-    "demo": ["--set", "t2i.steps=10", "--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
+    "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
 }
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -41,7 +41,7 @@ def command(manifest: Path, recipe: str, output: Path, address: str) -> list[str
 
 
 def start(arguments: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def workers() -> list[int]:
