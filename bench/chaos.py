@@ -29,6 +29,7 @@ RECIPES = {
     "identity": [],
     "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
 }
+PAUSE_S = {"identity": 8.0, "demo": 40.0}  # at most, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -110,7 +111,7 @@ def main() -> None:
                 driver, drivers = start(command(manifest, recipe, output, cluster.address)), drivers + 1
                 while (code := driver.poll()) is None:
                     try:
-                        code = driver.wait(rng.uniform(0.5, 8.0))
+                        code = driver.wait(rng.uniform(0.5, PAUSE_S[recipe]))
                     except subprocess.TimeoutExpired:
                         if killed := kill_one(rng, driver, cluster, nodes):
                             kills[killed] += 1
