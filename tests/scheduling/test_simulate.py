@@ -48,7 +48,7 @@ def test_workers_that_hold_both_models_lose_at_most_three_percent(workers: int):
     assert ideal_s(work, workers) / outcome.seconds > 0.97
 
 
-@pytest.mark.parametrize("workers", [1, 4, 8, 16, 64])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 8, 16, 64])
 def test_workers_that_must_swap_models_do_it_rarely(workers: int):
     work = clips(50 * workers)
     outcome = run(work, {"model": Pool(workers, BOTH, keeps=1)}, load_s={"t2i": 0.2, "t2v": 0.2})
@@ -87,3 +87,11 @@ def test_short_segments_are_not_starved_by_their_own_limits():
     plan = policy(path=context, pools=pools(t2i=1, t2v=1, media=2), budget_bytes=10**12, max_wait_s=0.5)
     seconds = {n: simulate(plan, Durations(**SECONDS), {"film": 1000}, n).seconds for n in (64, 16, 8)}
     assert max(seconds.values()) < 1.3 * seconds[64], seconds
+
+
+def test_at_the_end_short_clips_even_out_what_long_ones_leave():
+    alone = path(parse_recipe({"composition": "T2I"}))
+    plan = policy(path=alone, pools=pools(t2i=2, media=5), budget_bytes=10**12, calls_in_flight=1)
+    work = {"first": 64, "second": 64, "a": 8, "b": 8, "c": 32, "d": 32, "e": 64}
+    outcome = simulate(plan, Durations(frame_s={"t2i_a": 0.01}), work)
+    assert outcome.seconds == pytest.approx(1.44), "in their order 1.60: the longest would be last, and alone"

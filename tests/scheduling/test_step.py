@@ -1,8 +1,9 @@
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.policy import Pool
+from evs_batch.scheduling.queues import Queue
 from evs_batch.scheduling.state import State
 from evs_batch.spec.recipe import parse_recipe
-from evs_batch.spec.work import path
+from evs_batch.spec.work import Unit, path
 from tests.scheduling.world import SIZE, clips_of, only, play, policy, started, up
 
 
@@ -32,6 +33,27 @@ def test_later_stages_go_first():
     play(state, ev.BatchDone(state.crew.all["t2v-1"].calls[0]))
     commands = play(state, ev.BatchDone(state.crew.all["t2i-0"].calls[0]))
     assert [clips_of(call) for call in only(commands, ev.Submit) if call.stage.name == "t2i_b"] == [("a",)]
+
+
+def test_at_the_end_of_a_run_long_segments_go_first():
+    queue = Queue()
+    for order, frames in enumerate([8, 16, 64, 8]):
+        queue.put(order, Unit(f"clip{order}"), frames)
+    assert [unit.clip for unit in queue.fill(72, longest=True)] == ["clip2", "clip0"]
+    assert [unit.clip for unit in queue.fill(72)] == ["clip1", "clip3"]
+
+
+def test_media_workers_come_as_models_need_them():
+    both = {"model": Pool(2, ("t2i", "t2v")), "media": Pool(3, ("media",))}
+    state = State(policy(pools=both, calls_in_flight=1))
+    commands = play(state, ev.Tick(), ev.RowsArrived(("a", "b", "c", "d"), True))
+    first = only(commands, ev.StartWorker)
+    assert sorted(command.pool for command in first) == ["media", "model", "model"]
+    media, *models = sorted(command.worker for command in first)
+    play(state, up(media))
+    commands = play(state, *[ev.WorkerUp(name, "t2i", frozenset(["t2i"])) for name in models], now_s=1.0)
+    assert [command.pool for command in only(commands, ev.StartWorker)] == ["media"], "one more, for models are idle"
+    assert not only(play(state, ev.Tick(), now_s=2.0), ev.StartWorker), "no third before the second is there"
 
 
 def test_an_idle_worker_waits_for_a_full_call_but_not_for_ever():
@@ -84,13 +106,13 @@ def test_the_budget_follows_the_cluster_and_a_clip_that_was_promised_room_gets_i
 
 def test_a_lost_worker_is_replaced_and_each_of_its_calls_is_tried_again_alone():
     """Either may have done it: the second begins while the results of the first are on their way."""
-    state, _ = started("a", "b", call_frames={"t2i": 16, "t2v": 16})
+    state, _ = started("a", "b", "c", call_frames={"t2i": 16, "t2v": 16})
     commands = play(state, ev.WorkerLost("t2i-0", "killed"))
     assert [command.role for command in only(commands, ev.StartWorker)] == ["t2i"]
     new = only(commands, ev.StartWorker)[0].worker
     (first,) = only(play(state, up(new)), ev.Submit)
     assert (clips_of(first), first.reason) == (("a",), "replayed alone after a failure")
-    second = next(call for call in only(play(state, ev.BatchDone(first.batch)), ev.Submit) if call.worker == new)
+    (second,) = [call for call in only(play(state, ev.BatchDone(first.batch)), ev.Submit) if call.worker == new]
     assert (clips_of(second), second.reason) == (("b",), "replayed alone after a failure")
     assert (state.clips["a"].attempts, state.clips["b"].attempts) == (1, 1)
     commands = play(state, ev.WorkerLost(new, "killed"))
@@ -136,7 +158,7 @@ def test_a_failed_call_is_halved_until_the_guilty_clip_is_alone():
 
 
 def test_what_did_not_fit_the_memory_is_not_tried_again():
-    state, calls = started("a", "b", "c", "d", *"efgh", budget_bytes=1000)
+    state, calls = started("a", "b", "c", "d", *"efgh", budget_bytes=1000, calls_in_flight=1)
     commands = play(state, ev.BatchFailed(calls["t2i_a"].batch, ev.FailureKind.OUT_OF_MEMORY, "MemoryError", "full"))
     while state.batches:
         sizes = [len(call.units) for call in only(commands, ev.Submit) if call.stage.name == "t2i_a"]
