@@ -1,6 +1,6 @@
 """Kills drivers, workers and nodes of runs at random, starts them again, and looks at what is left.
 
-    python bench/chaos.py [KILLS] [SEED]
+    python bench/chaos.py [KILLS] [SEED] [RECIPE …]
 
 Three nodes of Ray on this machine. A round is one output folder: whatever is killed, the same command is run until it
 is done. Then every row must be there once, with the bytes of an undisturbed run, and nothing else.
@@ -29,7 +29,7 @@ RECIPES = {
     "identity": [],
     "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
 }
-PAUSE_S = {"identity": 8.0, "demo": 40.0}  # at most, between two kills: loading models takes a while
+PAUSE_S = {"identity": 8.0, "demo": 180.0}  # at most, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -91,6 +91,7 @@ def outcome(output: Path) -> dict[str, Any]:
 def main() -> None:
     """Rounds until so many have been killed."""
     wanted, seed = (int(sys.argv[1]) if len(sys.argv) > 1 else 20), (int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    recipes = sys.argv[3:] or list(RECIPES)
     rng, kills, rounds, began_s = random.Random(seed), Counter[str](), 0, time.monotonic()
     os.environ |= ENVIRONMENT
     with tempfile.TemporaryDirectory(prefix="evs-chaos-") as name:
@@ -101,11 +102,11 @@ def main() -> None:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE})
         nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
         undisturbed = {}
-        for recipe in RECIPES:
+        for recipe in recipes:
             assert start(command(manifest, recipe, folder / recipe, cluster.address)).wait() == 0
             undisturbed[recipe] = outcome(folder / recipe)
         while kills.total() < wanted:
-            recipe, output, drivers = rng.choice(list(RECIPES)), folder / f"round{rounds}", 0
+            recipe, output, drivers = rng.choice(recipes), folder / f"round{rounds}", 0
             code: int | None = None
             while code != 0:
                 driver, drivers = start(command(manifest, recipe, output, cluster.address)), drivers + 1
