@@ -4,6 +4,7 @@ import gc
 import os
 import resource
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -138,7 +139,7 @@ class Worker:
                 return self._runners[stage.role].run(stage, items, inputs)
             except Exception as error:
                 offload = OFFLOAD[self._recipe.runtime.offload]
-                if len(items) > 1 or offload is None or not out_of_memory(error):
+                if stage.role == "media" or len(items) > 1 or offload is None or not out_of_memory(error):
                     raise
                 error.__traceback__ = None  # it holds what the call has made
             runtime = self._recipe.runtime.model_copy(update={"offload": offload})
@@ -148,8 +149,9 @@ class Worker:
             gc.collect()
             try:
                 self._runners |= {role: self.load_runner(role) for role in held}
-            except Exception:
-                os._exit(os.EX_UNAVAILABLE)  # a worker without its models is none: another one takes its place
+            except Exception:  # whatever it is, a worker without its models is none: another one takes its place
+                traceback.print_exc()  # into Ray's log of this process
+                os._exit(os.EX_UNAVAILABLE)
 
 
 def limit_data(size_bytes: int) -> None:

@@ -83,7 +83,12 @@ def test_a_clip_that_does_not_fit_alone_is_run_with_less_of_the_model_on_the_dev
     with pytest.raises(MemoryError):
         worker._run(encode, [item, item], [np.zeros(1)] * 2 * len(encode.needs))
     assert worker.loads == ["none"], "two of them are tried one by one first"
-    meta = worker._run(encode, [item], [np.zeros(1)] * len(encode.needs))
+    with pytest.raises(MemoryError):
+        worker._run(encode, [item], [np.zeros(1)] * len(encode.needs))
+    assert worker.loads == ["none"], "media workers have no models that could go"
+    on_a_model = replace(encode, role="t2i")
+    worker._runners = {"t2i": worker._runners["media"]}
+    meta = worker._run(on_a_model, [item], [np.zeros(1)] * len(encode.needs))
     assert (meta.offload, worker.loads) == ("layers", ["none", "models", "layers"])
 
 
