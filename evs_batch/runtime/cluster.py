@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import socket
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -104,16 +103,12 @@ def place(
     A run stays on the `device` that it began on. With GPUs that are still to come, one worker waits for them.
     """
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
-    total = Counter[str]()
-    for node in nodes:
-        total.update(node)
-    cpus, gpus, asked = int(total["CPU"]) or 1, float(total["GPU"]), recipe.runtime
-    each, device = asked.gpus_per_worker or 1.0, device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
-    if device == "GPU":
-        fitting = max(1, int(gpus / each + 1e-9))
-        fitting = min(fitting, asked.workers or fitting)
-    else:
-        fitting = max(1, min(cpus, asked.workers or max(len(models), len(nodes))))
+    cpus, gpus = int(_total(nodes, "CPU")) or 1, _total(nodes, "GPU")
+    asked, each = recipe.runtime, recipe.runtime.gpus_per_worker or 1.0
+    device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
+    most = int(gpus / each + 1e-9) if device == "GPU" else cpus
+    usual = most if device == "GPU" else max(len(models), len(nodes))
+    fitting = max(1, min(most, asked.workers or usual))
     if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
         keeps = 1 if recipe.runtime.offload == "models" else 2
         pools = {"model": Pool(fitting, MODEL_ROLES, keeps)}
@@ -139,13 +134,17 @@ def place(
     )
 
 
+def _total(nodes: Sequence[Mapping[str, float]], name: str) -> float:
+    return sum(node.get(name, 0.0) for node in nodes)
+
+
 def _budget_bytes(recipe: Recipe, nodes: Sequence[Mapping[str, float]], device: Device) -> int:
     """Bytes in flight that no node has to spill: what is made lies where it is made.
 
     Models are spread by devices, media workers evenly. Of each node count what the recipe allows or its object store
     can hold.
     """
-    devices, budgets = sum(node.get(device, 0.0) for node in nodes), list[float]()
+    devices, budgets = _total(nodes, device), list[float]()
     for node in nodes:
         share = max(1 / len(nodes), node.get(device, 0.0) / max(1e-9, devices))
         store_bytes = node.get("object_store_memory", math.inf) * OBJECT_STORE_SHARE
