@@ -108,13 +108,7 @@ def place(
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
     usual = most if device == "GPU" else max(len(models), len(nodes))
-    fitting = max(1, min(most, asked.workers or usual))
-    if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
-        keeps = 1 if recipe.runtime.offload == "models" else 2
-        pools = {"model": Pool(fitting, MODEL_ROLES, keeps)}
-    else:
-        rest = max(1, fitting - (t2i or 0) - (t2v or 0))
-        pools = {role: Pool({"t2i": t2i, "t2v": t2v}[role] or rest, (role,)) for role in models}
+    pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())
     if device == "GPU" and gpus and workers * each > gpus + 1e-9:
         each = 1 / math.ceil(workers / gpus)  # equal shares of a whole GPU always fit, 2/3 would leave a rest
@@ -132,6 +126,15 @@ def place(
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
         budget_bytes=_budget_bytes(recipe, nodes, device),
     )
+
+
+def _pools(recipe: Recipe, models: Sequence[Role], fitting: int, t2i: int | None, t2v: int | None) -> dict[str, Pool]:
+    """One pool whose workers take both roles, or the pools that are asked for."""
+    if len(models) == len(MODEL_ROLES) and not (t2i or t2v):
+        keeps = 1 if recipe.runtime.offload == "models" else 2
+        return {"model": Pool(fitting, MODEL_ROLES, keeps)}
+    rest = max(1, fitting - (t2i or 0) - (t2v or 0))
+    return {role: Pool({"t2i": t2i, "t2v": t2v}[role] or rest, (role,)) for role in models}
 
 
 def _total(nodes: Sequence[Mapping[str, float]], name: str) -> float:
