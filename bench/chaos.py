@@ -79,7 +79,7 @@ def kill_one(rng: random.Random, driver: subprocess.Popen, cluster: Cluster, nod
 def outcome(output: Path) -> dict[str, Any]:
     """Rows by id with what must be equal, and whatever should not be there."""
     folder = str(output / "manifest")
-    rows = [row for path in parts.listed(folder) for row in parts.read(folder, path).to_pylist()]
+    rows = [row for path in parts.listed(folder) for row in parts.read(path).to_pylist()]
     counts = Counter(row["id"] for row in rows)
     assert set(counts.values()) == {1}, f"rows that are there twice: {counts}"
     assert len(parts.listed(folder)) == len(list((output / "manifest").iterdir())), "parts that are replaced"

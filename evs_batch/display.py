@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -89,12 +89,14 @@ def print_summary(summary: driver.Summary) -> None:
     if summary.overlap_s:
         console.print(f"T2I and T2V worked at the same time for {summary.overlap_s:.1f} s")
     out = Console(highlight=False, soft_wrap=True)
-    for name, part in (("videos", "videos/"), ("manifest", "manifest/"), ("stats", "_run/stats.json")):
+    for name, part in (("videos", "videos/"), ("manifest", "manifest/"), ("records", "_run/")):
         out.print(f"{name:<9} {summary.output}/{part}", markup=False)
 
 
-def print_status(records: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any]]) -> None:
-    """Progress of all drivers of an output folder, and the failures by cause with an example; rows are read once."""
+def print_status(
+    records: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any]], leftovers: Mapping[str, int]
+) -> None:
+    """Progress of all drivers of an output folder, failures by cause with an example, and what killed ones left."""
     out = Console(highlight=False, soft_wrap=True)
     counts, causes, examples = Counter[str](), Counter[str](), dict[str, dict[str, Any]]()
     for row in rows:
@@ -114,6 +116,9 @@ def print_status(records: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any
             f"{count:6d}  {cause}: {examples[cause]['error_message']} (for example {examples[cause]['id']})",
             markup=False,
         )
+    if leftovers:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in leftovers.items())
+        out.print(f"left behind: {kinds}; the same command again finishes or removes them")
 
 
 def _stage_table(progress: driver.Progress) -> Table:

@@ -1,10 +1,13 @@
 """`evs-batch run`, `validate` and `status`."""
 
 import sys
+import time
 
 import typer
 
 EXIT_TOO_MANY_FAILED = 3
+ENDED = {"done", "interrupted", "aborted"}
+QUIET_S = 60.0  # a driver that has not written its record for so long is gone
 
 MANIFEST = typer.Argument(
     metavar="MANIFEST",
@@ -88,4 +91,7 @@ def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of
     records = ledger.read_stats(uri)
     if not records:
         raise OutputError(output, "holds no run", "name the folder that was given to `evs-batch run --output`")
-    display.print_status(records, ledger.committed(uri, ["id", "status", "error_type", "error_message"]))
+    rows = ledger.committed(uri, ["id", "status", "error_type", "error_message"])
+    idle = time.time() - max(record["updated_s"] for record in records) > QUIET_S
+    at_work = not idle and any(record["state"] not in ENDED for record in records)
+    display.print_status(records, rows, {} if at_work else ledger.leftovers(uri))

@@ -86,6 +86,7 @@ class Job:
         self._device: cluster.Device | None = None
         self._doubt = Doubt(ends_run=options.max_failed_fraction < 1)
         self._late_parts: list[str] = []
+        ledger.tidy(output, options.shard)
         self._old_parts = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
@@ -111,6 +112,7 @@ class Job:
             self._ledger.close()
             for clip in self._late_parts:  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
+            ledger.tidy(self._output, self._options.shard)
             self._record(loop)
             if loop:
                 cluster.release_autoscaler(self._recipe)

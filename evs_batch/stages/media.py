@@ -19,7 +19,7 @@ from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result
 from evs_batch.stages.worker import measure
-from evs_batch.store import storage
+from evs_batch.store import scratch, storage
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OPEN_VIDEOS = 8  # of long clips, whose segments are decoded one after the other
@@ -88,7 +88,7 @@ class MediaRunner:
 
     def _encode(self, item: Item, arrays: Arrays) -> Result:
         frames_FHW3, facts, options = arrays["frames"], item.known, self.recipe.output
-        with tempfile.TemporaryDirectory(prefix="evs-") as folder:
+        with scratch.folder() as folder:
             path = Path(folder) / "result.mp4"
             if item.segments.count > 1:
                 encode(path, frames_FHW3, facts.from_zero(), options)
@@ -99,7 +99,7 @@ class MediaRunner:
             return _published(path, item, *frames_FHW3.shape[1:3])
 
     def _join(self, item: Item, arrays: Arrays) -> Result:
-        with tempfile.TemporaryDirectory(prefix="evs-") as folder, storage.open_input(item.clip.uri) as source:
+        with scratch.folder() as folder, storage.open_input(item.clip.uri) as source:
             path = Path(folder) / "result.mp4"
             parts = (_open_part(item, number) for number in range(item.segments.count))
             return _published(path, item, *join(path, parts, item.known, source))

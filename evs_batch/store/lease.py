@@ -88,6 +88,5 @@ def _write(uri: str, record: dict[str, Any]) -> None:
 
 
 def _drop(uri: str) -> None:
-    fs, path = storage.filesystem(uri)
     with contextlib.suppress(Exception):
-        fs.rm_file(path)
+        storage.remove_file(uri)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
@@ -87,8 +86,8 @@ def _manifest(uri: str) -> str:
 def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
     """Keep other drivers off the same rows: by a lock that ends with the process, or a lease where there are none."""
     with contextlib.ExitStack() as stack:
-        fs, path = storage.filesystem(uri)
-        if isinstance(fs, LocalFileSystem):
+        if storage.is_local(uri):
+            path = storage.filesystem(uri)[1]
             try:
                 os.makedirs(os.path.join(path, "_run"), exist_ok=True)
                 file = stack.enter_context(open(os.path.join(path, "_run", f".lock-{shard[0]}-of-{shard[1]}"), "w"))
@@ -98,7 +97,10 @@ def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
             except OSError as error:
                 raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
         else:
-            stack.enter_context(lease.held(storage.join(uri, "_run"), _name("lease", shard)))
+            try:
+                stack.enter_context(lease.held(storage.join(uri, "_run"), _name("lease", shard)))
+            except StorageError as error:
+                raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
         yield
 
 
@@ -118,13 +120,13 @@ def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
 def committed_tables(uri: str, columns: list[str]) -> Iterator[pa.Table]:
     """The committed rows of an output folder, part by part."""
     for part in parts.listed(_manifest(uri)):
-        yield parts.read(_manifest(uri), part, columns)
+        yield parts.read(part, columns)
 
 
 def column_names(uri: str) -> list[str]:
     """The columns of an output manifest; none if nothing is committed."""
     first = next(iter(parts.listed(_manifest(uri))), None)
-    return parts.read(_manifest(uri), first).schema.names if first else []
+    return parts.read(first).schema.names if first else []
 
 
 def manifest_folder(uri: str) -> str | None:
@@ -136,11 +138,37 @@ def manifest_folder(uri: str) -> str | None:
 def forget_failed(uri: str, ids: set[str]) -> None:
     """Take the failed ones of these rows out of the output manifest, so that they count as not done."""
     for part in parts.listed(_manifest(uri)):
-        table = parts.read(_manifest(uri), part)
+        table = parts.read(part)
         rows = zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
         kept = table.filter(pa.array([status != "failed" or name not in ids for name, status in rows]))
         if len(kept) < len(table):
-            parts.rewrite(_manifest(uri), part, kept)
+            parts.rewrite(part, kept)
+
+
+def tidy(uri: str, shard: tuple[int, int]) -> None:
+    """Remove half files of processes that were killed, unless other drivers may be writing there."""
+    if shard == (1, 1) and not storage.is_whole_by_itself(uri):
+        for name in _half_files(uri):
+            storage.remove_file(name)
+
+
+def leftovers(uri: str) -> dict[str, int]:
+    """What drivers and workers that were killed left behind, by kind; the same command again finishes or removes it."""
+    videos = {name for name in storage.names(storage.join(uri, "videos")) if not name.endswith(storage.PARTIAL)}
+    for table in committed_tables(uri, ["id"]):
+        videos.difference_update(f"{name}.mp4" for name in table["id"].to_pylist())
+    found = {
+        "half files": len(_half_files(uri)),
+        "videos without a row": len(videos),
+        "clips with segments": len(storage.names(storage.join(uri, "_run", "parts"))),
+    }
+    return {kind: count for kind, count in found.items() if count}
+
+
+def _half_files(uri: str) -> list[str]:
+    folders = [storage.join(uri, name) for name in ("videos", "manifest", "_run")]
+    files = (storage.join(folder, name) for folder in folders for name in storage.names(folder))
+    return [name for name in files if name.endswith(storage.PARTIAL)]
 
 
 def write_done(uri: str, shard: tuple[int, int], key: str, counts: Mapping[str, int]) -> None:
@@ -169,9 +197,13 @@ def write_trace(uri: str, shard: tuple[int, int], trace: Mapping[str, Any]) -> N
 
 def read_stats(uri: str) -> list[dict[str, Any]]:
     """The records of all drivers that have written there."""
-    fs, path = storage.filesystem(storage.join(uri, "_run"))
-    names = sorted(fs.ls(path, detail=False)) if fs.isdir(path) else []
-    return [json.loads(fs.cat_file(name)) for name in names if name.rpartition("/")[2].startswith("stats")]
+    folder = storage.join(uri, "_run")
+    records = (
+        storage.read_bytes(storage.join(folder, name))
+        for name in sorted(storage.names(folder))
+        if name.startswith("stats")
+    )
+    return [json.loads(record) for record in records if record]
 
 
 def _name(kind: str, shard: tuple[int, int]) -> str:

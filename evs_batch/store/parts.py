@@ -8,10 +8,8 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,40 +54,36 @@ class Parts:
 
 
 def listed(uri: str) -> list[str]:
-    """Paths of the parts that count, oldest first."""
+    """URIs of the parts that count, oldest first."""
     found, replaced = _found(uri), _replaced(uri)
-    return [path for name, path in found.items() if name not in replaced]
+    return [storage.join(uri, name) for name in found if name not in replaced]
 
 
 def tidy(uri: str) -> None:
     """Remove what a writer that was killed had replaced and not removed yet."""
-    found = _found(uri)
-    _remove(uri, [name for name in _replaced(uri) if name in found])
+    _remove(uri, sorted(_replaced(uri) & _found(uri).keys()))
 
 
 def digest(uri: str) -> str:
     """Changes when a part comes, goes, or becomes another one."""
-    fs, _ = storage.filesystem(uri)
-    return hashlib.blake2b(repr([(name, fs.size(path)) for name, path in _found(uri).items()]).encode()).hexdigest()
+    return hashlib.blake2b(repr([*_found(uri).items()]).encode()).hexdigest()
 
 
-def read(uri: str, path: str, columns: list[str] | None = None) -> pa.Table:
+def read(part: str, columns: list[str] | None = None) -> pa.Table:
     """The rows of a part; raises OutputError if it is damaged."""
-    fs, _ = storage.filesystem(uri)
     try:
-        with fs.open(path, "rb") as file:
+        with storage.open_stored(part) as file:
             return pq.read_table(file, columns=columns)
     except pa.ArrowException as error:
-        raise OutputError(path, f"is damaged ({error})", "delete it: its rows will be done again") from error
+        raise OutputError(part, f"is damaged ({error})", "delete it: its rows will be done again") from error
 
 
-def rewrite(uri: str, path: str, table: pa.Table) -> None:
+def rewrite(part: str, table: pa.Table) -> None:
     """Put other rows into a part; it goes if there are none."""
-    fs, _ = storage.filesystem(uri)
     if len(table):
-        storage.write_bytes(parquet(table), fs.unstrip_protocol(path))
+        storage.write_bytes(parquet(table), part)
     else:
-        fs.rm_file(path)
+        storage.remove_file(part)
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -99,26 +93,20 @@ def parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _found(uri: str) -> dict[str, str]:
-    """All files of the table, by name, in the order in which they were begun."""
-    fs, folder = storage.filesystem(uri)
-    paths: list[Any] = fs.ls(folder, detail=False) if fs.isdir(folder) else []
-    names = {path.rpartition("/")[2]: path for path in paths if path.endswith(".parquet")}
-    return {name: names[name] for name in sorted(names, key=lambda name: (name.rpartition("-")[0][-20:], name))}
+def _found(uri: str) -> dict[str, int]:
+    """All files of the table with their bytes, in the order in which they were begun."""
+    sizes = {name: size for name, size in storage.sizes(uri).items() if name.endswith(".parquet")}
+    return {name: sizes[name] for name in sorted(sizes, key=lambda name: (name.rpartition("-")[0][-20:], name))}
 
 
 def _replaced(uri: str) -> set[str]:
-    return {name for path in _large(uri) for name in _replaces(uri, path)}
+    large = (name for name in _found(uri) if name.startswith(_LARGE))
+    return {name for part in large for name in _replaces(storage.join(uri, part))}
 
 
-def _large(uri: str) -> Iterator[str]:
-    return (path for name, path in _found(uri).items() if name.startswith(_LARGE))
-
-
-def _replaces(uri: str, path: str) -> list[str]:
-    fs, _ = storage.filesystem(uri)
+def _replaces(part: str) -> list[str]:
     try:
-        with fs.open(path, "rb") as file:
+        with storage.open_stored(part) as file:
             metadata = pq.read_schema(file).metadata or {}
     except (pa.ArrowException, FileNotFoundError):
         return []  # whoever reads it will say that it is damaged
@@ -126,9 +114,5 @@ def _replaces(uri: str, path: str) -> list[str]:
 
 
 def _remove(uri: str, names: list[str]) -> None:
-    fs, folder = storage.filesystem(uri)
     for name in names:
-        try:
-            fs.rm_file(f"{folder}/{name}")
-        except FileNotFoundError:
-            continue
+        storage.remove_file(storage.join(uri, name))

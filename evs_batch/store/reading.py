@@ -102,6 +102,8 @@ def open_manifest(uri: str, seed: int) -> Manifest:
         schema = pa.unify_schemas([_schema(file) for file in files], promote_options="permissive")
         columns = resolve_columns(schema.names)
         rows, fingerprint = _fingerprint(_rows(files, columns, seed))
+    except FileNotFoundError as error:
+        raise ManifestError(uri, "does not exist", "check the path") from error
     except UNREADABLE as error:
         raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
     if not rows:
@@ -114,9 +116,10 @@ def digest(uri: str) -> str:
     found = hashlib.blake2b()
     try:
         for name in _files(storage.absolute(uri)):
-            fs, path = storage.filesystem(name)
-            with fs.open(path, "rb") as file:
+            with storage.open_stored(name) as file:
                 found.update(hashlib.file_digest(file, "blake2b").digest())
+    except FileNotFoundError as error:
+        raise ManifestError(uri, "does not exist", "check the path") from error
     except UNREADABLE as error:
         raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
     return found.hexdigest()
@@ -147,15 +150,12 @@ def write_parquet(manifest: Manifest, path: Path) -> int:
 
 
 def _files(uri: str) -> tuple[str, ...]:
-    fs, path = storage.filesystem(uri)
-    if fs.isdir(path):
-        found = sorted(name for name in fs.ls(path, detail=False) if name.endswith(".parquet"))
-        if not found:
-            raise ManifestError(uri, "is a folder without Parquet files", "name a file, or a folder that has some")
-        return tuple(fs.unstrip_protocol(name).removeprefix("file://") for name in found)
-    if not fs.exists(path):
-        raise ManifestError(uri, "does not exist", "check the path")
-    return (uri,)
+    if not storage.is_folder(uri):
+        return (uri,)
+    found = sorted(name for name in storage.names(uri) if name.endswith(".parquet"))
+    if not found:
+        raise ManifestError(uri, "is a folder without Parquet files", "name a file, or a folder that has some")
+    return tuple(storage.join(uri, name) for name in found)
 
 
 def _read(uri: str, file: Any) -> Read:
@@ -166,8 +166,7 @@ def _read(uri: str, file: Any) -> Read:
 
 
 def _schema(uri: str) -> pa.Schema:
-    fs, path = storage.filesystem(uri)
-    with fs.open(path, "rb") as file:
+    with storage.open_stored(uri) as file:
         schema = _read(uri, file)[0]
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
@@ -178,8 +177,7 @@ def _schema(uri: str) -> pa.Schema:
 def _rows(files: tuple[str, ...], columns: Mapping[str, str], seed: int) -> Iterator[Row]:
     number, repeats = 0, Counter()
     for uri in files:
-        fs, path = storage.filesystem(uri)
-        with fs.open(path, "rb") as file:
+        with storage.open_stored(uri) as file:
             for batch in _read(uri, file)[1]:
                 for cells in batch.to_pylist():
                     given = cells.get("id")

@@ -1,6 +1,7 @@
 """Files on any fsspec URI: open for reading, publish whole."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -13,14 +14,16 @@ from typing import Any, BinaryIO
 
 import fsspec
 import fsspec.config
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import get_filesystem_class
 from fsspec.utils import get_protocol
 
 from evs_batch.spec.errors import MediaError, RecipeError, StorageError
-from evs_batch.store.patience import PatientFile, patiently
+from evs_batch.store.patience import HTTP, PatientFile, is_local, patiently
 
 log = logging.getLogger(__name__)
 WHOLE_BY_ITSELF = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}  # a file is there or is not
+PARTIAL = ".partial"  # how the name of a file ends that is not complete
+BUFFER_BYTES = 1 << 16
 _SECRET = re.compile("secret|password|passphrase|token|credential")
 
 
@@ -58,6 +61,11 @@ def join(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *parts])
 
 
+def is_whole_by_itself(uri: str) -> bool:
+    """Whether a storage shows no file before it is complete."""
+    return get_protocol(uri) in WHOLE_BY_ITSELF
+
+
 def resolve(uri: str, folder: str) -> str:
     """An absolute URI: relative paths are relative to `folder`."""
     if "://" in uri or "::" in uri or uri.startswith("/"):
@@ -71,13 +79,10 @@ def absolute(uri: str) -> str:
 
 
 def same(a: str, b: str) -> bool:
-    """Whether two URIs name the same file."""
-    if get_protocol(a) != get_protocol(b):
-        return False  # without asking a storage that may not be installed here
-    (fs_a, path_a), (fs_b, path_b) = filesystem(a), filesystem(b)
-    if isinstance(fs_a, LocalFileSystem) and isinstance(fs_b, LocalFileSystem):
-        return os.path.realpath(path_a) == os.path.realpath(path_b)
-    return (type(fs_a), path_a) == (type(fs_b), path_b)
+    """Whether two URIs name the same file; no storage is asked."""
+    if is_local(a) and is_local(b):
+        return os.path.realpath(filesystem(a)[1]) == os.path.realpath(filesystem(b)[1])
+    return os.path.normpath(a) == os.path.normpath(b)
 
 
 def parent(uri: str) -> str:
@@ -88,49 +93,49 @@ def parent(uri: str) -> str:
 def open_input(uri: str) -> BinaryIO:
     """Open a source file; raises MediaError if there is none, StorageError if its storage is at fault."""
     try:
-        fs, path = filesystem(uri)
-    except ValueError as error:
-        raise MediaError(uri, f"cannot be opened ({error})", "check the path") from error
+        get_filesystem_class(get_protocol(uri))
+        if is_local(uri) and os.path.exists(path := filesystem(uri)[1]) and not os.path.isfile(path):
+            raise MediaError(uri, "is a folder or a device", "name a video file")
+        return open_stored(uri)
     except ImportError as error:
         raise StorageError(uri, f"cannot be used ({error})", "install what it names on every node") from error
-    try:
-        if isinstance(fs, LocalFileSystem):
-            if os.path.exists(path) and not os.path.isfile(path):
-                raise MediaError(uri, "is a folder or a device", "name a video file")
-            return open(path, "rb")
-        opened: Any = PatientFile(uri, patiently(uri, lambda: fs.open(path, "rb")))
-        return opened
     except PermissionError as error:
         raise StorageError(uri, f"cannot be opened ({error})", "check your rights") from error
     except (OSError, ValueError) as error:
         raise MediaError(uri, f"cannot be opened ({error})", "check the path") from error
 
 
+def open_stored(uri: str) -> io.BufferedReader:
+    """Open a file for reading; raises OSError or StorageError."""
+    if is_local(uri):
+        return open(filesystem(uri)[1], "rb")
+    return io.BufferedReader(PatientFile(uri), BUFFER_BYTES)
+
+
 def publish(local: Path, uri: str) -> None:
     """Put a finished local file at `uri`, where it appears whole or not at all; raises StorageError."""
-    fs, path = filesystem(uri)
-    if isinstance(fs, LocalFileSystem):
-        with _written(uri), whole(Path(path)) as file, local.open("rb") as source:
+    if is_local(uri):
+        with _written(uri), whole(Path(filesystem(uri)[1])) as file, local.open("rb") as source:
             shutil.copyfileobj(source, file)
     else:
-        _publish_far(fs, uri, path, lambda target: fs.put_file(str(local), target))
+        _publish_far(uri, lambda fs, path: fs.put_file(str(local), path))
 
 
-def _publish_far(fs: Any, uri: str, path: str, put: Callable[[str], None]) -> None:
+def _publish_far(uri: str, put: Callable[[Any, str], None]) -> None:
     """Object stores show a file when it is complete; elsewhere it takes its name then."""
-    if get_protocol(uri) in WHOLE_BY_ITSELF:
-        patiently(uri, lambda: put(path))
-        return
-    folder, _, name = path.rpartition("/")
-    partial = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        patiently(uri, lambda: fs.makedirs(folder, exist_ok=True))
-        patiently(uri, lambda: put(partial))
-        patiently(uri, lambda: fs.mv(partial, path))
-    except BaseException:
-        with contextlib.suppress(Exception):
-            fs.rm_file(partial)
-        raise
+    with _written(uri):
+        if is_whole_by_itself(uri):
+            patiently(uri, put)
+            return
+        partial = join(parent(uri), f".{uri.rpartition('/')[2]}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+        patiently(parent(uri), lambda fs, folder: fs.makedirs(folder, exist_ok=True))
+        try:
+            patiently(partial, put)
+            patiently(partial, lambda fs, path: fs.mv(path, fs._strip_protocol(uri)))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                remove_file(partial)
+            raise
 
 
 @contextlib.contextmanager
@@ -144,45 +149,71 @@ def _written(uri: str) -> Iterator[None]:
 
 def remove_folder(uri: str) -> None:
     """Remove a folder with its files, if it is there and as far as it goes; what stays is named in the log."""
-    try:
-        fs, path = filesystem(uri)
+
+    def remove(fs: Any, path: str) -> None:
+        fs.invalidate_cache(path)
         if fs.exists(path):
             fs.rm(path, recursive=True)
-    except OSError as error:
+
+    try:
+        patiently(uri, remove)
+    except (OSError, StorageError) as error:
         log.warning("%s cannot be removed (%s)", uri, error)
+
+
+def remove_file(uri: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        patiently(uri, lambda fs, path: fs.rm_file(path))
 
 
 def checksum(uri: str) -> str:
     """Changes when a file does: what its storage says of it, such as size, time and ETag."""
-    fs, path = filesystem(uri)
-    return patiently(uri, lambda: str(fs.checksum(path)))
+    return patiently(uri, lambda fs, path: str(fs.checksum(path)))
+
+
+def is_folder(uri: str) -> bool:
+    """Whether a URI names a folder that is there."""
+    return get_protocol(uri) not in HTTP and patiently(uri, lambda fs, path: fs.isdir(path))
 
 
 def names(uri: str) -> set[str]:
     """The names of what a folder holds; none if it is not there."""
-    fs, path = filesystem(uri)
+    if not is_local(uri):
+        return set(sizes(uri))
+    with contextlib.suppress(FileNotFoundError):
+        return set(os.listdir(filesystem(uri)[1]))
+    return set()
+
+
+def sizes(uri: str) -> dict[str, int]:
+    """The names of what a folder holds, each with its bytes; none if it is not there."""
+
+    def look(fs: Any, path: str) -> list[dict[str, Any]]:
+        fs.invalidate_cache(path)  # others write there, too
+        return fs.ls(path, detail=True)
+
     try:
-        listed = patiently(uri, lambda: fs.ls(path, detail=False))
-        return {found.rstrip("/").rpartition("/")[2] for found in listed}
+        listed = patiently(uri, look)
     except FileNotFoundError:
-        return set()
+        return {}
+    return {found["name"].rstrip("/").rpartition("/")[2]: found["size"] or 0 for found in listed}
 
 
 def write_bytes(data: bytes, uri: str) -> None:
     """Put a small file at `uri`, whole or not at all."""
-    fs, path = filesystem(uri)
-    if isinstance(fs, LocalFileSystem):
-        with _written(uri), whole(Path(path)) as file:
+    if is_local(uri):
+        with _written(uri), whole(Path(filesystem(uri)[1])) as file:
             file.write(data)
     else:
-        _publish_far(fs, uri, path, lambda target: fs.pipe_file(target, data))
+        _publish_far(uri, lambda fs, path: fs.pipe_file(path, data))
 
 
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[BinaryIO]:
     """A new file beside the target, which takes its place when it is complete and on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             yield file
@@ -195,8 +226,7 @@ def whole(target: Path) -> Iterator[BinaryIO]:
 
 def read_bytes(uri: str) -> bytes | None:
     """The content of a small file, None if it is not there."""
-    fs, path = filesystem(uri)
     try:
-        return patiently(uri, lambda: fs.cat_file(path))
+        return patiently(uri, lambda fs, path: fs.cat_file(path))
     except (FileNotFoundError, IsADirectoryError):
         return None

@@ -19,6 +19,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT
+from tests.servers import S3_ENVIRONMENT, free_port
 
 BIN = Path(sys.executable).parent
 STARTUP_S = 90
@@ -31,12 +32,7 @@ class Head:
     address: str
     dashboard: str
     metrics: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    folder: Path
 
 
 TOKEN = secrets.token_hex(32)
@@ -48,6 +44,7 @@ def environment() -> dict[str, str]:
     path = f"{BIN}:{os.environ['PATH']}"
     return {
         **inherited,
+        **S3_ENVIRONMENT,
         "PATH": path,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
@@ -85,7 +82,9 @@ def head() -> Iterator[Head]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
     try:
         _wait_for(dashboard, process)
-        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics")
+        yield Head(
+            f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics", Path(folder)
+        )
     finally:
         process.terminate()
         process.wait(60)

@@ -90,3 +90,19 @@ def test_a_second_driver_on_the_same_rows_is_refused_until_the_first_has_ended(t
 def test_a_column_that_parquet_cannot_hold_is_refused_before_any_work(tmp_path: Path):
     with pytest.raises(ManifestError, match="cannot be passed through"):
         ledger.open_ledger(str(tmp_path), IDENTITY, [pa.field("meta", pa.struct([]))])
+
+
+def test_what_killed_processes_left_is_named_and_goes(tmp_path: Path):
+    uri = str(tmp_path)
+    book = ledger.open_ledger(uri, {}, [])
+    book.commit({"id": "whole", "status": "success"})
+    book.close()
+    for name in ("videos/whole.mp4", "videos/.a.mp4.0123.partial", "videos/b.mp4", "_run/parts/c/d/000000.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    half = {"half files": 1, "videos without a row": 1, "clips with segments": 1}
+    assert ledger.leftovers(uri) == half
+    ledger.tidy(uri, (1, 2))
+    assert ledger.leftovers(uri) == half, "another driver may be at work"
+    ledger.tidy(uri, (1, 1))
+    assert ledger.leftovers(uri) == {"videos without a row": 1, "clips with segments": 1}

@@ -8,7 +8,7 @@ from evs_batch.store.parts import Parts
 
 
 def names(folder: Path) -> list[str]:
-    return [name for path in parts.listed(str(folder)) for name in parts.read(str(folder), path)["id"].to_pylist()]
+    return [name for path in parts.listed(str(folder)) for name in parts.read(path)["id"].to_pylist()]
 
 
 def rows(*ids: str) -> pa.Table:
@@ -60,8 +60,8 @@ def test_a_part_may_get_other_rows_and_goes_when_it_has_none(tmp_path: Path):
     writer.merge()
     before = parts.digest(str(tmp_path))
     (path,) = parts.listed(str(tmp_path))
-    parts.rewrite(str(tmp_path), path, parts.read(str(tmp_path), path).slice(1))
+    parts.rewrite(path, parts.read(path).slice(1))
     assert names(tmp_path) == ["b"]
     assert parts.digest(str(tmp_path)) != before
-    parts.rewrite(str(tmp_path), path, rows()[:0])
+    parts.rewrite(path, rows()[:0])
     assert not list(tmp_path.iterdir())

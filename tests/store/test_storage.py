@@ -52,7 +52,7 @@ class Flaky:
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.calls = list(errors), 0
 
-    def __call__(self) -> str:
+    def __call__(self, fs: object, path: str) -> str:
         self.calls += 1
         if self.errors:
             raise self.errors.pop(0)
@@ -76,43 +76,60 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_what_may_pass_is_tried_again_with_longer_and_longer_pauses(pauses: list[float]):
     flaky = Flaky(ConnectionResetError(), TimeoutError(), LibraryError(503), LibraryError(429))
-    assert patiently("s3://bucket/a", flaky) == "done"
+    assert patiently("memory://bucket/a", flaky) == "done"
     assert all(0.25 * 2**turn <= pause <= 0.75 * 2**turn for turn, pause in enumerate(pauses))
     assert len(pauses) == 4
 
 
 def test_a_storage_out_of_reach_is_named_in_the_end(pauses: list[float]):
-    with pytest.raises(StorageError, match=r"s3://bucket/a: cannot be used \(ConnectionResetError\)"):
-        patiently("s3://bucket/a", Flaky(*[ConnectionResetError()] * 5))
+    with pytest.raises(StorageError, match=r"memory://bucket/a: cannot be used \(ConnectionResetError\)"):
+        patiently("memory://bucket/a", Flaky(*[ConnectionResetError()] * 5))
 
 
 @pytest.mark.parametrize("error", [PermissionError("no"), LibraryError(403), ImportError("install s3fs")])
 def test_who_is_refused_does_not_insist(error: Exception, pauses: list[float]):
     with pytest.raises(StorageError):
-        patiently("s3://bucket/a", Flaky(error))
+        patiently("memory://bucket/a", Flaky(error))
     assert not pauses
 
 
 def test_a_file_that_is_not_there_is_no_fault_of_its_storage(pauses: list[float]):
     with pytest.raises(FileNotFoundError):
-        patiently("s3://bucket/a", Flaky(FileNotFoundError()))
+        patiently("memory://bucket/a", Flaky(FileNotFoundError()))
     assert not pauses
 
 
-def test_a_connection_that_is_lost_while_reading_is_picked_up_where_it_was(pauses: list[float]):
-    class Breaking(io.BytesIO):
-        breaks = 2
+class Breaking:
+    """A filesystem whose files lose their connection so many times."""
 
-        def read(self, size: int | None = -1) -> bytes:
-            data = super().read(size)
-            if self.tell() > 4 and self.breaks:
-                self.breaks -= 1
-                raise ConnectionResetError
-            return data
+    def __init__(self, breaks: int) -> None:
+        self.breaks, self.opened = breaks, 0
 
-    with PatientFile("s3://bucket/a", Breaking(b"0123456789")) as file:
+    def open(self, path: str, mode: str) -> io.BytesIO:
+        self.opened += 1
+        fs = self
+
+        class File(io.BytesIO):
+            size = 10
+
+            def read(self, size: int | None = -1) -> bytes:
+                if self.tell() > 2 and fs.breaks:
+                    fs.breaks -= 1
+                    self.close()
+                    raise ConnectionResetError
+                return super().read(size)
+
+        return File(b"0123456789")
+
+
+def test_a_connection_that_is_lost_while_reading_is_opened_again_where_it_was(pauses: list[float], monkeypatch):
+    fs = Breaking(2)
+    monkeypatch.setattr("evs_batch.store.patience.url_to_fs", lambda _: (fs, "/a"))
+    with PatientFile("memory://bucket/a") as file:
         assert [file.read(3), file.read(3), file.read(9)] == [b"012", b"345", b"6789"]
+        assert (file.seek(-4, io.SEEK_END), file.read(2), file.tell()) == (6, b"67", 8)
     assert len(pauses) == 2
+    assert fs.opened == 3
 
 
 def test_elsewhere_a_file_takes_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses):
@@ -127,9 +144,9 @@ def test_elsewhere_a_file_takes_its_name_when_it_is_whole(tmp_path: Path, monkey
         if len(seen) == 1:
             raise ConnectionResetError
 
-    monkeypatch.setattr(storage, "filesystem", lambda _: (fs, "/box/a.mp4"))
-    monkeypatch.setattr(fs, "put_file", watched)
-    storage.publish(tmp_path / "local", "sftp://host/box/a.mp4")
+    monkeypatch.setattr(storage, "WHOLE_BY_ITSELF", set())
+    monkeypatch.setattr(type(fs), "put_file", lambda _, local, remote: watched(local, remote))
+    storage.publish(tmp_path / "local", "memory://box/a.mp4")
     assert fs.cat_file("/box/a.mp4") == b"data"
     assert fs.ls("/box", detail=False) == ["/box/a.mp4"]
     assert len(seen) == 2
