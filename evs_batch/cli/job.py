@@ -31,6 +31,9 @@ def run(
     max_failed_fraction: float = typer.Option(
         0.1, min=0, max=1, help="More failed rows than this: exit code 3; 1: go on if all fail."
     ),
+    force: bool = typer.Option(
+        False, help="Go on in a folder of another recipe, manifest or version; committed rows stay as they are."
+    ),
     plain: bool = typer.Option(False, help="Lines instead of the live view."),
 ) -> None:
     """Enhance every video of a manifest; the same command again resumes."""
@@ -44,7 +47,7 @@ def run(
     options = {
         "limit": limit, "shard": driver.parse_shard(shard), "address": address,
         "t2i_workers": t2i_workers, "t2v_workers": t2v_workers, "retry_failed": retry_failed,
-        "max_failed_fraction": max_failed_fraction,
+        "max_failed_fraction": max_failed_fraction, "force": force,
     }  # fmt: skip
     with display.view(plain=plain) as watch:
         summary = driver.run(manifest, loaded, output, watch=watch, **options)

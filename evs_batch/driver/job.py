@@ -78,8 +78,9 @@ class Job:
     ) -> None:
         self._recipe, self._source, self._output = recipe, source, output
         self._options, self._watch, self._signals, self._key = options, watch, signals, key
-        identity = {"recipe": recipe.identity(), "manifest": source.fingerprint, "evs_version": VERSION}
-        self._ledger = ledger.open_ledger(output, identity, reading.passed_through(source.schema))
+        known = {"fingerprint": source.fingerprint, "rows": source.rows}
+        identity = {"recipe": recipe.identity(), "manifest": known, "evs_version": VERSION}
+        self._ledger = ledger.open_ledger(output, identity, reading.passed_through(source.schema), force=options.force)
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}

@@ -14,7 +14,8 @@ from evs_batch.spec.errors import ManifestError
 class Options:
     """What a run may be told besides manifest, recipe and output.
 
-    With a `max_failed_fraction` of 1 a run goes on even if every row fails; else that is taken for another fault.
+    With a `max_failed_fraction` of 1 a run goes on even if every row fails; else that is taken for another fault. With
+    `force` a folder of another recipe, manifest or version is gone on with: its committed rows stay as they are.
     """
 
     limit: int | None = None
@@ -24,6 +25,7 @@ class Options:
     t2v_workers: int | None = None
     retry_failed: bool = False
     max_failed_fraction: float = 0.1
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.retry_failed and self.shard != (1, 1):

@@ -56,14 +56,14 @@ class Ledger:
         self.parts.merge()
 
 
-def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field]) -> Ledger:
+def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field], *, force: bool = False) -> Ledger:
     """Open or begin an output folder; raises OutputError if it belongs to another recipe, manifest or version.
 
-    A folder without a committed row belongs to nobody yet.
+    A folder without a committed row belongs to nobody yet; by force one is taken over with its rows.
     """
     try:
         parts.tidy(_manifest(uri))
-        if parts.listed(_manifest(uri)):
+        if parts.listed(_manifest(uri)) and not force:
             _refuse_difference(uri, _read_identity(uri), identity)
         else:
             storage.write_bytes(json.dumps(identity, indent=2).encode(), storage.join(uri, "_run", "run.json"))
@@ -219,7 +219,9 @@ def _refuse_difference(uri: str, known: Mapping[str, Any], now: Mapping[str, Any
     ]
     if changed:
         raise OutputError(
-            uri, f"belongs to another run ({'; '.join(changed)})", "use a new output folder or undo the change"
+            uri,
+            f"belongs to another run ({'; '.join(changed)})",
+            "use a new output folder, undo the change, or go on with --force: committed rows stay as they are",
         )
 
 

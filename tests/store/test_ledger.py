@@ -35,6 +35,8 @@ def test_the_same_run_may_go_on_and_another_is_refused_with_a_diff(tmp_path: Pat
     changed = {**IDENTITY, "recipe": {"seed": 23, "t2i": {"strength": 0.3}}}
     with pytest.raises(OutputError, match=r"recipe.t2i.strength: 0.4 -> 0.3"):
         ledger.open_ledger(str(tmp_path), changed, FIELDS)
+    ledger.open_ledger(str(tmp_path), changed, FIELDS, force=True)
+    ledger.open_ledger(str(tmp_path), changed, FIELDS)
 
 
 def test_failed_rows_can_be_taken_back(tmp_path: Path):
