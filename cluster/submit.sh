@@ -4,8 +4,10 @@
 #   cluster/submit.sh http://HEAD:8265 MANIFEST --recipe demo --output URI [options of `evs-batch run`]
 #
 # Manifest and output are URIs or absolute paths that every node can reach: a shared folder, or a bucket.
-# The same command again resumes. `ray job stop` commits what is finished first.
+# The token of the cluster (cluster/start.sh) is read from ~/.ray/auth_token or RAY_AUTH_TOKEN; a cluster that asks for
+# none needs RAY_AUTH_MODE=disabled. The same command again resumes. `ray job stop` commits what is finished first.
 set -euo pipefail
+export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}
 address=${1:?usage: cluster/submit.sh ADDRESS MANIFEST --recipe R --output URI [options]}
 shift
 cd "$(dirname "$0")/.."

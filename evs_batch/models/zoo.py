@@ -195,7 +195,7 @@ LORAS: Mapping[str, Place] = {
     "watercolor": _WATERCOLOR,
 }
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 
 
 def t2i_source(name: str) -> T2ISource:
@@ -281,6 +281,6 @@ _ROLES: Mapping[str, tuple[Mapping[str, Entry], Callable[[str], Entry]]] = {
 def _place(key: str, name: str, files: tuple[str, ...], table: Mapping[str, object]) -> Place:
     if Path(name).exists():
         return Local(Path(name).absolute())
-    if _HUB_ID.fullmatch(name):
-        return Hub(repo=name, files=files)
+    if found := _HUB_ID.fullmatch(name):
+        return Hub(repo=found["repo"], revision=found["revision"] or "main", files=files)
     raise ModelError(f"{key}={name!r}", "neither in the model zoo, nor a path, nor a hub id", nearest(name, table))

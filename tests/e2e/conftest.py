@@ -73,10 +73,10 @@ def head() -> Iterator[Head]:
     port, dashboard, metrics = free_port(), free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="evs", dir="/tmp")  # short: sockets lie in it
     command = [
-        str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}",
+        str(ROOT / "cluster" / "start.sh"), "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}",
         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}",
         f"--ray-client-server-port={free_port()}", "--num-cpus=2", "--object-store-memory=500000000",
-        f"--temp-dir={folder}", "--disable-usage-stats", f"--metrics-export-port={metrics}",
+        f"--temp-dir={folder}", f"--metrics-export-port={metrics}",
     ]  # fmt: skip
     with (Path(folder) / "head.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)

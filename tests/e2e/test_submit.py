@@ -1,12 +1,16 @@
 """`ray job submit` to a head node that `ray start --head` started."""
 
+import json
+import re
 import subprocess
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import Head, environment, output_rows
+from tests.e2e.conftest import BIN, Head, environment, output_rows, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -28,3 +32,47 @@ def test_a_submitted_job_enhances_videos_and_writes_the_manifest(head: Head, tmp
         ("short", "success"),
     ]
     assert all(Path(row["output_uri"]).stat().st_size == row["output_bytes"] for row in rows)
+
+
+def test_a_stopped_job_commits_what_is_finished_and_the_same_command_resumes(
+    head: Head, tmp_path: Path, evs_batch: Callable, make_manifest: Callable[..., Path]
+):
+    clips, output = 40, tmp_path / "out"
+    clip = str(ROOT / "manifests" / "clips" / "short.mp4")
+    manifest = make_manifest([{"id": f"clip{n}", "uri": clip, "prompt": "a star"} for n in range(clips)])
+    command = [str(manifest), "--recipe", "identity", "--output", str(output)]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        submitted = subprocess.Popen(
+            [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *command], stdout=file, stderr=file, env=environment()
+        )
+        wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+        (job,) = set(re.findall(r"raysubmit_\w+", log.read_text()))
+        stop = [str(BIN / "ray"), "job", "stop", "--address", head.dashboard, job]
+        subprocess.run(stop, check=True, env=environment(), timeout=150, capture_output=True)
+        submitted.wait(150)
+    assert "was stopped" in log.read_text()
+    done = [row["id"] for row in output_rows(output)]
+    assert 3 <= len(done) < clips
+    assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
+    assert json.loads((output / "_run" / "stats.json").read_text())["state"] == "interrupted"
+    evs_batch("run", *command)
+    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(clips))
+
+
+def test_nobody_gets_in_without_the_token(head: Head, tmp_path: Path):
+    stranger = {**environment(), "RAY_AUTH_MODE": "disabled"}
+    jobs = [str(BIN / "ray"), "job", "list", "--address", head.dashboard]
+    assert subprocess.run(jobs, env=environment(), capture_output=True, timeout=100, check=False).returncode == 0
+    refused = subprocess.run(jobs, env=stranger, capture_output=True, text=True, timeout=100, check=False)
+    assert refused.returncode != 0
+    assert "authentication" in (refused.stdout + refused.stderr).lower()
+    run = [
+        str(BIN / "evs-batch"), "run", str(ROOT / "manifests" / "demo.parquet"), "--recipe", "identity", "--plain",
+        "--output", str(tmp_path / "out"), "--address", head.address,
+    ]  # fmt: skip
+    refused = subprocess.run(run, env=stranger, capture_output=True, text=True, timeout=250, check=False)
+    assert refused.returncode == 1
+    assert "error (run)" in refused.stderr.splitlines()[-1]
+    assert "Authentication token is missing or incorrect" in refused.stderr
+    assert not output_rows(tmp_path / "out")

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import in_chunks
 from evs_batch.models.parts import guided, pad_sides, resize_latents
+from evs_batch.models.places import Hub
 from evs_batch.spec.errors import ModelError, RecipeError
 from evs_batch.tiny import WEIGHTS
 
@@ -15,6 +17,19 @@ from evs_batch.tiny import WEIGHTS
 def test_an_unknown_model_names_the_nearest():
     with pytest.raises(ModelError, match="did you mean 'tiny'"):
         zoo.t2i_source("tinny")
+
+
+UNPINNED = {"guoyww/animatediff-motion-adapter-v1-5-3"}  # its commit could not be looked up yet
+
+
+def test_what_comes_from_the_hub_is_pinned_to_a_commit():
+    entries = [*zoo.T2I_MODELS.values(), *zoo.T2V_MODELS.values(), *zoo.LORAS.values()]
+    hubs = [place for entry in entries for place in zoo.places(entry) if isinstance(place, Hub)]
+    assert {hub.repo for hub in hubs if not re.fullmatch("[0-9a-f]{40}", hub.revision)} == UNPINNED
+    pinned, moving = zoo.t2i_source("me/mine@0123abc").weights, zoo.t2i_source("me/mine").weights
+    assert isinstance(pinned, Hub)
+    assert isinstance(moving, Hub)
+    assert (pinned.repo, pinned.revision, moving.revision) == ("me/mine", "0123abc", "main")
 
 
 def test_the_schedules_of_the_two_models_differ():
