@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 PAPER, RELEASE, OURS = "EVS, {}", "`{}` of the release", "evs-batch"
-_MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id, best with its commit (owner/name@commit)"
+_MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id (owner/name@commit)"
 _GUIDANCE = "classifier-free guidance; 1 turns it off"
 _CFG = "Ho and Salimans 2022"
 
