@@ -228,7 +228,7 @@ def parse_recipe(tree: Mapping[str, Any]) -> Recipe:
 def _parse_toml(path: str, data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(path, f"not valid TOML ({error})", "mend the line that it names") from error
 
 
@@ -238,7 +238,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}", "must be key=value", "for example --set t2i.strength=0.3")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *tables, leaf = key.strip().split(".")
     for table in tables:

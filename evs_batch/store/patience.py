@@ -21,6 +21,7 @@ REFUSED = (PermissionError, ImportError, ValueError, NotImplementedError)
 REFUSED_NAMES = {
     "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "ProfileNotFound",  # boto
     "AuthenticationException", "BadHostKeyException",  # paramiko
+    "BadZipFile", "ReadError",  # of archives
 }  # fmt: skip
 REFUSED_STATUS = {405, 501}
 PASSING_STATUS = {408, 425, 429}

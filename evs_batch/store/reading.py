@@ -20,7 +20,16 @@ from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id,
 from evs_batch.store import storage
 
 BATCH_ROWS = 1024
-UNREADABLE = (OSError, ValueError, OverflowError, ImportError, StorageError, csv.Error, pa.ArrowException)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    OverflowError,
+    ImportError,
+    RecursionError,
+    StorageError,
+    csv.Error,
+    pa.ArrowException,
+)
 csv.field_size_limit(1 << 24)
 
 Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]

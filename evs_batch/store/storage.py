@@ -94,8 +94,11 @@ def open_input(uri: str) -> BinaryIO:
     """Open a source file; raises MediaError if there is none, StorageError if its storage is at fault."""
     try:
         get_filesystem_class(get_protocol(uri))
-        if is_local(uri) and os.path.exists(path := filesystem(uri)[1]) and not os.path.isfile(path):
-            raise MediaError(uri, "is a folder or a device", "name a video file")
+        if is_local(uri) and os.path.exists(path := filesystem(uri)[1]):
+            if not os.path.isfile(path):
+                raise MediaError(uri, "is a folder or a device", "name a video file")
+            if not os.path.getsize(path):  # as all that the kernel makes up below /proc and /sys
+                raise MediaError(uri, "is empty", "fetch it again")
         return open_stored(uri)
     except ImportError as error:
         raise StorageError(uri, f"cannot be used ({error})", "install what it names on every node") from error
