@@ -35,6 +35,7 @@ SYSTEMS = {
 NEEDS = {"ray_data": "pandas", "ray_data, fused": "pandas", "cosmos_xenna": "cosmos_xenna"}
 MARK = "EVS_BATCH_PEERS"  # in the environment of all processes of a run
 LIMIT_S = 120.0
+LOSSES = ("late", "between", "early", "partial")
 KILL_AFTER_S = 4.0  # from the first model call on
 
 
@@ -62,7 +63,7 @@ def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of figures; the worst of what must not happen."""
     row: dict[str, Any] = {
         name: median(result[name] for result in results)
-        for name in ("clips_per_s", "achieved_over_ideal", "with_start_up", "first_call_s", "call_frames")
+        for name in ("clips_per_s", "achieved_over_ideal", "with_start_up", *LOSSES, "first_call_s", "call_frames")
     }
     hand_offs = [result["hand_off"] for result in results if result["hand_off"] is not None]
     row["hand_off"] = median(hand_offs) if hand_offs else None
@@ -121,6 +122,7 @@ def _figures(work: bench.Work, result: dict[str, Any], end: str) -> dict[str, An
         "clips_per_s": done / max(1e-9, last_s - first_s),
         "achieved_over_ideal": best_s / (last_s - first_s) if whole and calls else 0.0,
         "with_start_up": best_s / (result["ended_s"] - begun_s) if whole and "ended_s" in result else 0.0,
+        **_losses(work, first_s, last_s, best_s),
         "first_call_s": first_s - begun_s,
         "call_frames": sum(c[2] for c in calls) / max(1, len(calls)),
         "hand_off": float(hand_off[0][0]) if hand_off else None,
@@ -128,6 +130,22 @@ def _figures(work: bench.Work, result: dict[str, Any], end: str) -> dict[str, An
         "doubled": sum(count > 1 for count in delivered.values()),
         "end": end,
     }
+
+
+def _losses(work: bench.Work, first_s: float, last_s: float, best_s: float) -> dict[str, float]:
+    """What of all workers' time from the first call to the last was not ideal work.
+
+    `late`: before a worker's first call; `between` its calls, as for loading a model; `early`: after its last call;
+    `partial`: in calls that were not full or not needed. With `achieved_over_ideal` they make 1, if no clip was lost.
+    """
+    calls = [[(float(line[0]), float(line[1])) for line in lines] for lines in bench.marks_by_process(work, "call")]
+    if not calls:
+        return dict.fromkeys(LOSSES, 0.0)
+    whole_s, busy_s = work.workers * (last_s - first_s), sum(end - begin for own in calls for begin, end in own)
+    late_s = sum(own[0][0] - first_s for own in calls) + (work.workers - len(calls)) * (last_s - first_s)
+    early_s = sum(last_s - own[-1][1] for own in calls)
+    lost = (late_s, whole_s - busy_s - late_s - early_s, early_s, busy_s - work.workers * best_s)
+    return {name: seconds / whole_s for name, seconds in zip(LOSSES, lost, strict=True)}
 
 
 def run_here(system: str, scenario: bench.Scenario, clips: int, workers: int, folder: Path) -> None:

@@ -97,5 +97,10 @@ def mark(work: Work, kind: str, text: str) -> None:
 
 def marks(work: Work, kind: str) -> list[list[str]]:
     """The lines that all processes have left."""
+    return [line for lines in marks_by_process(work, kind) for line in lines]
+
+
+def marks_by_process(work: Work, kind: str) -> list[list[list[str]]]:
+    """The lines that each process has left."""
     files = sorted(work.folder.glob(f"{kind}-*"))
-    return [line.split() for file in files for line in file.read_text().splitlines()]
+    return [[line.split() for line in file.read_text().splitlines()] for file in files]
