@@ -54,8 +54,11 @@ class TextEncoder:
 class Vae:
     """Pictures to scaled clean latents and back, in slices of a few frames."""
 
-    def __init__(self, vae: Any, hardware: Hardware) -> None:
+    def __init__(self, vae: Any, hardware: Hardware, *, tiles: bool = False) -> None:
         self._vae, self._hardware, self._slice = hardware.place(vae), hardware, SLICE_FRAMES[type(vae).__name__]
+        if tiles:
+            vae.enable_tiling()
+            self._slice = 1
         self._scale = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
         self.factor_px = 2 ** (len(vae.config.block_out_channels) - 1)

@@ -14,13 +14,13 @@ from typing import Any
 import ray
 
 from evs_batch.runtime.failures import out_of_memory
+from evs_batch.runtime.lighter import lighter, settings
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result, StageRunner, assemble
 from evs_batch.stages.worker import code, load_runner
 from evs_batch.store import storage
 
-OFFLOAD: Mapping[str, str | None] = {"none": "models", "models": "layers", "layers": None}
 MEDIA_BYTES = 4 * 10**9  # for a decoder and an encoder, beside the frames that go in and out
 CONCURRENCY = 4  # calls that wait, one that runs, and questions
 PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is lost
@@ -30,14 +30,14 @@ PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is l
 class CallMeta:
     """What the driver needs to know of a call: small, so that it never pulls latents.
 
-    Times are Unix seconds; `bytes` are those of the arrays that it gives; `offload` is how its worker holds models now.
+    Times are Unix seconds; `bytes` are those of the arrays that it gives; `settings` are its worker's now.
     """
 
     started_s: float
     ended_s: float
     probed: tuple[Probed | None, ...]
     rows: tuple[Mapping[str, Any] | None, ...]
-    offload: str = "none"
+    settings: str = ""
     bytes: int = 0
 
 
@@ -127,23 +127,22 @@ class Worker:
             ended_s=time.time(),
             probed=tuple(result.probed for result in results),
             rows=tuple(result.row for result in results),
-            offload=self._recipe.runtime.offload,
+            settings=settings(self._recipe.runtime),
             bytes=sum(array.nbytes for array in given),
         )
         return (meta, *given) if given else meta
 
     def _fitting(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
-        """Run a call; where a single clip does not fit the device, with more of the models in the CPU's memory."""
+        """Run a call; where a single clip does not fit the device, with models that take less of it from then on."""
         while True:
             try:
                 return self._runners[stage.role].run(stage, items, inputs)
             except Exception as error:
-                offload = OFFLOAD[self._recipe.runtime.offload]
-                if stage.role == "media" or len(items) > 1 or offload is None or not out_of_memory(error):
+                recipe = lighter(self._recipe, stage.role)
+                if len(items) > 1 or recipe is None or not out_of_memory(error):
                     raise
                 error.__traceback__ = None  # it holds what the call has made
-            runtime = self._recipe.runtime.model_copy(update={"offload": offload})
-            self._recipe = self._recipe.model_copy(update={"runtime": runtime})
+            self._recipe = recipe
             held = list(self._runners)
             self._runners.clear()
             gc.collect()

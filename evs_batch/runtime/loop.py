@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from evs_batch.runtime import actors, cluster
 from evs_batch.runtime.cluster import Placement
 from evs_batch.runtime.failures import classify
+from evs_batch.runtime.lighter import settings
 from evs_batch.runtime.metrics import Metrics
 from evs_batch.runtime.placing import Placing
 from evs_batch.runtime.timeline import Timeline
@@ -82,7 +83,7 @@ class Loop:
         self._actors: dict[str, actors.Handle] = {}
         self._loading: dict[Any, str] = {}
         self._placing = Placing()
-        self._offload: dict[str, str] = {}
+        self._settings: dict[str, str] = {}
         self._looked_s = 0.0
         self._calls: dict[Any, _Call] = {}
         self._events: deque[ev.Event] = deque()
@@ -185,9 +186,9 @@ class Loop:
             frames[unit] = len(self._probed[unit.clip].size.segments.span(unit.segment))
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
-        if meta.offload != self._offload.setdefault(call.worker, self.recipe.runtime.offload):
-            self._offload[call.worker] = meta.offload
-            log.warning("%s ran out of memory: runtime.offload = '%s' for it from now on", call.worker, meta.offload)
+        if meta.settings != self._settings.setdefault(call.worker, settings(self.recipe.runtime)):
+            self._settings[call.worker] = meta.settings
+            log.warning("%s ran out of memory: from now on it has runtime.%s", call.worker, meta.settings)
         self.timeline.add(call.stage, call.worker, frames, meta, made.at_s)
         self._metrics.call(call.stage, call.worker, sum(frames.values()), meta)
 

@@ -132,7 +132,7 @@ class Output(BaseModel, frozen=True, extra="forbid"):
 
 
 class Runtime(BaseModel, frozen=True, extra="forbid"):
-    """How the work is run; nothing here changes what a clip looks like, but precision and frames_per_forward.
+    """How the work is run; only precision, frames_per_forward and vae_tiles change what a clip looks like.
 
     Nor does segment_frames, where t2v.context is large enough.
     """
@@ -142,6 +142,9 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     )
     offload: Literal["none", "models", "layers"] = key(
         "none", "what rests in the CPU's memory until it is used, for small GPUs: nothing, networks, or single layers"
+    )
+    vae_tiles: bool = key(
+        False, "the autoencoder works tile by tile, which shows at most faintly: for pictures that fit no other way"
     )
     workers: int = key(
         0, "workers of models that an autoscaler is asked for, and that are used at most; 0: as many as fit", ge=0

@@ -25,7 +25,7 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     zoo.scheduler(source, recipe.t2i.steps)
     runtime, pickles = recipe.runtime, recipe.runtime.pickles
     hardware = pick_hardware(runtime.precision, threads, runtime.offload)
-    vae = Vae(loading.load_vae(source, pickles), hardware)
+    vae = Vae(loading.load_vae(source, pickles), hardware, tiles=runtime.vae_tiles)
     family = FAMILIES[source.family]
     text = family.load_text(source, hardware, pickles)
     unet = loading.shared_unet(source, recipe.t2i.loras, hardware, pickles)

@@ -46,8 +46,10 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
 
 
 def _load_bridge(recipe: Recipe, source: zoo.T2VSource, hardware: Hardware, multiple: int) -> PixelBridge:
+    runtime = recipe.runtime
+
     def vae(of: zoo.T2ISource) -> Vae:
-        return Vae(loading.load_vae(of, recipe.runtime.pickles), hardware)
+        return Vae(loading.load_vae(of, runtime.pickles), hardware, tiles=runtime.vae_tiles)
 
     return PixelBridge(vae(zoo.t2i_source(recipe.t2i.model)), vae(source.base), multiple)
 

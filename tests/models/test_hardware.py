@@ -10,8 +10,13 @@ from torch import nn
 
 import evs_batch
 from evs_batch.models import hardware
+from evs_batch.models.parts import Vae
 from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import enhance, load_enhancer
+from tests.conftest import stripes
+from tests.models import checkpoints
+
+CPU = hardware.Hardware(torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,18 @@ def test_offloaded_layers_hold_no_weights_between_calls():
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
     assert network(torch.ones(1, 4)).device.type == "cpu"
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+
+
+def test_an_autoencoder_may_work_tile_by_tile():
+    frames_FHW3, vae, widths = torch.tensor(stripes(1, 64, 96)), checkpoints.vae(), list[int]()
+    vae.decoder.register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[-1]))
+    whole = Vae(vae, CPU)
+    z = whole.encode(frames_FHW3)
+    expected = whole.decode(z)
+    assert widths == [z.shape[-1]]
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 8, 8 * whole.factor_px
+    assert Vae(vae, CPU, tiles=True).decode(z).shape == expected.shape
+    assert max(widths[1:]) <= 8 < z.shape[-1]
 
 
 @pytest.mark.parametrize("offload", ["models", "layers"])

@@ -5,11 +5,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from ray import exceptions as rex
 
 from evs_batch.runtime import actors
@@ -22,8 +24,11 @@ from evs_batch.scheduling.events import FailureKind
 from evs_batch.scheduling.policy import Policy, Pool
 from evs_batch.spec.errors import EncodeError, MediaError, RunError
 from evs_batch.spec.recipe import load_recipe
+from evs_batch.spec.segments import Segments
+from evs_batch.spec.video import constant_rate
 from evs_batch.spec.work import Clip, Role, Stage, Unit, path
 from evs_batch.stages.item import Item, Result
+from tests.conftest import stripes
 
 
 def task_error(cause: Exception) -> rex.RayTaskError:
@@ -60,16 +65,16 @@ def test_a_small_machine_gets_two_workers_that_take_both_roles():
 
 
 class Tight(Worker):
-    """A device on which a model does not fit but layer by layer."""
+    """A device on which a picture does not fit but tile by tile."""
 
-    loads: ClassVar[list[str]] = []
+    loads: ClassVar[list[tuple[int, str, bool]]] = []
 
     def load_runner(self, role: Role) -> Any:
-        offload = self._recipe.runtime.offload
-        self.loads.append(offload)
+        runtime = self._recipe.runtime
+        self.loads.append((runtime.frames_per_forward, runtime.offload, runtime.vae_tiles))
 
         def run(stage: Stage, items: list[Item], inputs: list[Any]) -> list[Result]:
-            if offload != "layers":
+            if not runtime.vae_tiles:
                 raise MemoryError
             return [Result(arrays={}, row={}) for _ in items]
 
@@ -82,14 +87,52 @@ def test_a_clip_that_does_not_fit_alone_is_run_with_less_of_the_model_on_the_dev
     worker._runners = {encode.role: worker.load_runner(encode.role)}
     with pytest.raises(MemoryError):
         worker._run(encode, [item, item], [np.zeros(1)] * 2 * len(encode.needs))
-    assert worker.loads == ["none"], "two of them are tried one by one first"
+    assert len(worker.loads) == 1, "two of them are tried one by one first"
     with pytest.raises(MemoryError):
         worker._run(encode, [item], [np.zeros(1)] * len(encode.needs))
-    assert worker.loads == ["none"], "media workers have no models that could go"
+    assert len(worker.loads) == 1, "media workers have no models that could go"
     on_a_model = replace(encode, role="t2i")
     worker._runners = {"t2i": worker._runners["media"]}
     meta = worker._run(on_a_model, [item], [np.zeros(1)] * len(encode.needs))
-    assert (meta.offload, worker.loads) == ("layers", ["none", "models", "layers"])
+    assert meta.settings == "frames_per_forward = 1, offload = 'layers', vae_tiles = true"
+    assert worker.loads == [
+        (16, "none", False), (4, "none", False), (1, "none", False), (1, "models", False), (1, "layers", False),
+        (1, "layers", True),
+    ]  # fmt: skip
+
+
+class Small(Worker):
+    """The real models on a device that holds the two of one guided frame, and no more."""
+
+    def load_runner(self, role: Role) -> Any:
+        runner = super().load_runner(role)
+        call = runner.t2i._call
+
+        def forward(unet: Any, z: torch.Tensor, *rest: Any) -> torch.Tensor:
+            if len(z) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return call(unet, z, *rest)
+
+        runner.t2i._call = forward
+        return runner
+
+
+def test_a_model_that_has_no_room_for_its_batch_does_the_same_frame_by_frame():
+    recipe = load_recipe("demo", ["t2v.switch_at=[2]"])
+    stage = next(stage for stage in path(recipe) if stage.role == "t2i")
+    frames = stripes(3, 32, 32)
+    facts = constant_rate(3, 32, 32, Fraction(8))
+    item = Item(
+        clip=Clip(id="a", uri="a.mp4", prompt="a red star", seed=0), facts=facts, output="", segments=Segments(3)
+    )
+    found = []
+    for kind in (Worker, Small):
+        worker = kind(recipe, threads=2)
+        worker._runners = {"t2i": worker.load_runner("t2i")}
+        found.append(worker._run(stage, [item], [frames]))
+    assert found[1][0].settings.startswith("frames_per_forward = 1, offload = 'none'")
+    for name, ample, small in zip(stage.gives, found[0][1:], found[1][1:], strict=True):
+        assert np.allclose(ample, small, atol=1e-3), name
 
 
 def test_a_media_worker_cannot_take_the_memory_of_its_node():
