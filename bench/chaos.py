@@ -1,6 +1,6 @@
 """Kills drivers, workers and nodes of runs at random, starts them again, and looks at what is left.
 
-    python bench/chaos.py [KILLS] [SEED] [RECIPE …]
+    python bench/chaos.py [KILLS] [SEED] [RECIPE …]        with identity the stages of videos only, with demo the models
 
 Three nodes of Ray on this machine. A round is one output folder: whatever is killed, the same command is run until it
 is done. Then every row must be there once, with the bytes of an undisturbed run, and nothing else.
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ray.cluster_utils import Cluster
 
-from evs_batch.store import parts
+from evs_batch.store import ledger, parts
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS, STORE = 40, 200_000_000
@@ -31,7 +31,10 @@ RECIPES = {
 }
 PAUSE_S = {"identity": 8.0, "demo": 180.0}  # at most, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
-ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+MARK = f"EVS_BATCH_CHAOS={os.getpid()}"  # in the environment of all processes that may be killed
+ENVIRONMENT = {
+    **os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **dict([MARK.split("=")]),
+}  # fmt: skip
 
 
 def command(manifest: Path, recipe: str, output: Path, address: str) -> list[str]:
@@ -50,7 +53,8 @@ def workers() -> list[int]:
     found = []
     for name in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if name.read_bytes().startswith(b"ray::Worker"):
+            ours = MARK.encode() in name.with_name("environ").read_bytes()
+            if ours and name.read_bytes().startswith(b"ray::Worker"):
                 found.append(int(name.parent.name))
         except OSError:
             continue
@@ -85,6 +89,7 @@ def outcome(output: Path) -> dict[str, Any]:
     assert len(parts.listed(folder)) == len(list((output / "manifest").iterdir())), "parts that are replaced"
     videos = {path.name for path in (output / "videos").iterdir()}
     assert videos == {f"{name}.mp4" for name in counts}, f"videos without a row, or half ones: {videos}"
+    assert not ledger.leftovers(str(output)), "left behind"
     return {row["id"]: (row["status"], row["output_sha256"], row["num_frames"]) for row in rows}
 
 
