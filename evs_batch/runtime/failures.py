@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ray import exceptions as rex
 
 from evs_batch.scheduling.events import FailureKind
-from evs_batch.spec.errors import MediaError, RecipeError, printable
+from evs_batch.spec.errors import MediaError, RecipeError, masked, printable
 
 MAX_MESSAGE_CHARS = 1000
 DATA_ERRORS = (rex.ObjectLostError, rex.ObjectStoreFullError, rex.OutOfDiskError)
@@ -48,4 +48,4 @@ def out_of_memory(error: BaseException) -> bool:
 
 def _short(error: BaseException) -> str:
     """The end of a message: tracebacks end with their cause."""
-    return printable(str(error).strip()[-MAX_MESSAGE_CHARS:])
+    return printable(masked(str(error)).strip()[-MAX_MESSAGE_CHARS:])

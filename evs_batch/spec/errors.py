@@ -12,9 +12,14 @@ EvsError
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 MAX_SHOWN_CHARS = 1000
+_SECRETS = re.compile(  # in addresses: user:password@, and the signatures of addresses that are signed
+    r"(?<=://)[^\s/@]*:[^\s/]*(?=@)|(?<=[?&])(?:x-amz-[a-z-]+|sig|signature|token|key|x-goog-[a-z-]+)=[^\s&]*",
+    re.IGNORECASE,
+)
 
 
 class EvsError(Exception):
@@ -63,9 +68,15 @@ class RunError(EvsError):
 
 
 def printable(text: str) -> str:
-    """A text from outside, safe for a terminal and a log: no control characters, and not endless."""
+    """A text from outside, safe for a terminal and a log: no control characters or passwords, and not endless."""
+    text = masked(text)
     cut = text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS // 2]} … {text[-MAX_SHOWN_CHARS // 2 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def masked(text: str) -> str:
+    """A text without the secrets of the addresses in it."""
+    return _SECRETS.sub("***", text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ def configure(settings: Sequence[str]) -> None:
     for setting in settings:
         place, _, text = setting.partition("=")
         protocol, _, option = place.partition(".")
-        if _SECRET.search(option) and not text.startswith("$"):
+        if _SECRET.search(setting if text.startswith("{") else option) and not text.startswith("$"):
             raise RecipeError(
                 f"runtime.storage: {place}", "is a secret", f"write {place}=$NAME, and set NAME on every node"
             )

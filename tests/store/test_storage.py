@@ -173,6 +173,8 @@ def test_options_of_storages_are_set_and_secrets_come_from_the_environment(monke
     }  # fmt: skip
     with pytest.raises(RecipeError, match=r"sftp.password: is a secret; write sftp.password=\$NAME"):
         storage.configure(["sftp.password=sesame"])
+    with pytest.raises(RecipeError, match="is a secret"):
+        storage.configure(['s3.client_kwargs={"aws_secret_access_key": "sesame"}'])
     with pytest.raises(RecipeError, match="is not in the environment; set NOWHERE"):
         storage.configure(["sftp.password=$NOWHERE"])
 
