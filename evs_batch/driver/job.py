@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from evs_batch.driver.doubt import Doubt
+from evs_batch.driver.models import check_models
 from evs_batch.driver.progress import Options, Progress, Summary
 from evs_batch.driver.signals import StopSignals
-from evs_batch.models import zoo
 from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.policy import Policy
@@ -44,17 +44,17 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen, folder = Options(**options), storage.absolute(str(output))
-    _check_models(recipe, chosen.address)
+    check_models(recipe, chosen.address)
     if not str(output).strip():
         raise OutputError("an empty output", "must name a folder", "for example --output out/videos")
     storage.configure(recipe.runtime.storage)
     key = _key(recipe, str(manifest), chosen)
-    with StopSignals() as signals, ledger.exclusive(folder, chosen.shard):
+    with StopSignals() as signals, ledger.exclusive(folder, chosen.shard) as check:
         if not chosen.retry_failed and (counts := ledger.read_done(folder, chosen.shard, key)):
             rows, success, failed = (counts[name] for name in COUNTS)
             return Summary(output=folder, rows=rows, success=success, failed=failed, skipped=rows)
         source = reading.open_manifest(str(manifest), recipe.seed)
-        return Job(recipe, source, folder, chosen, watch, signals, key).run()
+        return Job(recipe, source, folder, chosen, watch, signals, key, check).run()
 
 
 def _key(recipe: Recipe, manifest: str, options: Options) -> str:
@@ -75,12 +75,14 @@ class Job:
         watch: Callable[[Progress], None],
         signals: StopSignals,
         key: str,
+        check: Callable[[], None],
     ) -> None:
         self._recipe, self._source, self._output = recipe, source, output
         self._options, self._watch, self._signals, self._key = options, watch, signals, key
         known = {"fingerprint": source.fingerprint, "rows": source.rows}
         identity = {"recipe": recipe.identity(), "manifest": known, "evs_version": VERSION}
-        self._ledger = ledger.open_ledger(output, identity, reading.passed_through(source.schema), force=options.force)
+        fields = reading.passed_through(source.schema)
+        self._ledger = ledger.open_ledger(output, identity, fields, force=options.force, check=check)
         if options.retry_failed:
             ledger.forget_failed(output, {row.id for row in self._selected()})
         self._rows: dict[str, Row] = {}
@@ -108,10 +110,11 @@ class Job:
             for clip in todo:  # after an interrupt: only to count what earlier runs have done
                 del self._rows[clip.id]
         finally:
-            for settled in self._doubt.release():
-                self._commit(*settled)
+            self._settle(self._doubt.release())
             self._ledger.close()
-            for clip in self._late_parts:  # a segment may have been under way when its clip ended
+            for clip in (
+                set(self._late_parts) - self._old_parts
+            ):  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
             ledger.tidy(self._output, self._options.shard)
             self._record(loop)
@@ -211,12 +214,19 @@ class Job:
         else:
             row = {**end.row, "status": "success", "attempts": end.attempts}
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
-        for settled in self._doubt.settle(self._rows.pop(end.clip.id), {**row, **seconds}):
-            self._commit(*settled)
-        if end.segments > 1 or end.clip.id in self._old_parts:
-            self._ledger.flush(force=True)  # who is killed here has either the row or the parts
-            storage.remove_folder(self._parts_uri(end.clip.id))
+        if end.segments > 1:
+            self._old_parts.add(end.clip.id)
             self._late_parts += [end.clip.id] * (end.failure is not None or end.begun_again)
+        self._settle(self._doubt.settle(self._rows.pop(end.clip.id), {**row, **seconds}))
+
+    def _settle(self, rows: list[tuple[Row, dict[str, Any]]]) -> None:
+        """Commit rows; the segments of their clips are not needed any more."""
+        for row, result in rows:
+            self._commit(row, result)
+            if row.id in self._old_parts:
+                self._ledger.flush(force=True)  # who is killed here has either the row or the parts
+                storage.remove_folder(self._parts_uri(row.id))
+                self._old_parts.discard(row.id)
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}
@@ -271,21 +281,6 @@ class Job:
             reached=progress.reached,
             signal=self._signals.received,
         )
-
-
-def _check_models(recipe: Recipe, address: str | None) -> None:
-    """Wrong names, and missing files where the run is on this machine alone, are said at once; raises ModelError."""
-    roles = {stage.role for stage in path(recipe)}
-    models: list[zoo.Entry] = []
-    if "t2i" in roles:
-        models += [zoo.t2i_source(recipe.t2i.model), *(zoo.lora_place(lora.path) for lora in recipe.t2i.loras)]
-    if "t2v" in roles:
-        t2v = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
-        zoo.check_pair(zoo.t2i_source(recipe.t2i.model), t2v, recipe.t2v.bridge)
-        models.append(t2v)
-    if not cluster.is_remote(address):
-        for model in models:
-            zoo.locate_all(model)
 
 
 def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dict[str, Any]:

@@ -9,11 +9,10 @@ _run/trace.json      the timeline for https://ui.perfetto.dev
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,7 @@ import pyarrow as pa
 
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import lease, parts, storage
+from evs_batch.store import lease, locks, parts, storage
 from evs_batch.store.parts import Parts
 
 FLUSH_ROWS = 256
@@ -30,10 +29,11 @@ FLUSH_S = 5.0
 
 @dataclass
 class Ledger:
-    """Committed rows of one output folder. Not for two drivers on the same rows."""
+    """Committed rows of one output folder. Not for two drivers on the same rows: `check` raises when there are."""
 
     schema: pa.Schema
     parts: Parts
+    check: Callable[[], None] = lambda: None
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _flushed_s: float = field(default_factory=time.monotonic)
 
@@ -45,8 +45,10 @@ class Ledger:
         """Write the waiting rows as a new part once there are enough of them or some time has passed."""
         due = len(self._pending) >= FLUSH_ROWS or time.monotonic() - self._flushed_s >= FLUSH_S
         if self._pending and (due or force):
+            self.check()
             self.parts.append(pa.Table.from_pylist(self._pending, self.schema))
             self._pending.clear()
+            self.parts.compact()
         if due or force:
             self._flushed_s = time.monotonic()
 
@@ -56,7 +58,14 @@ class Ledger:
         self.parts.merge()
 
 
-def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field], *, force: bool = False) -> Ledger:
+def open_ledger(
+    uri: str,
+    identity: Mapping[str, Any],
+    fields: list[pa.Field],
+    *,
+    force: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> Ledger:
     """Open or begin an output folder; raises OutputError if it belongs to another recipe, manifest or version.
 
     A folder without a committed row belongs to nobody yet; by force one is taken over with its rows.
@@ -75,7 +84,7 @@ def open_ledger(uri: str, identity: Mapping[str, Any], fields: list[pa.Field], *
         parts.parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
     except (pa.ArrowException, NotImplementedError) as error:
         raise ManifestError("a column", f"cannot be passed through ({error})", "leave it out") from error
-    return Ledger(schema, Parts(_manifest(uri)))
+    return Ledger(schema, Parts(_manifest(uri)), check)
 
 
 def _manifest(uri: str) -> str:
@@ -83,25 +92,28 @@ def _manifest(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[None]:
-    """Keep other drivers off the same rows: by a lock that ends with the process, or a lease where there are none."""
+def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[Callable[[], None]]:
+    """Keep other drivers off the same rows: by a lock that ends with the process, or a lease where there are none.
+
+    Shards of one number go together, and nothing else does. Gives a check, which raises OutputError if it came to pass
+    all the same.
+    """
     with contextlib.ExitStack() as stack:
-        if storage.is_local(uri):
-            path = storage.filesystem(uri)[1]
-            try:
-                os.makedirs(os.path.join(path, "_run"), exist_ok=True)
-                file = stack.enter_context(open(os.path.join(path, "_run", f".lock-{shard[0]}-of-{shard[1]}"), "w"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(uri, "is in use by another driver", "wait for it or stop it") from None
-            except OSError as error:
-                raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
-        else:
-            try:
-                stack.enter_context(lease.held(storage.join(uri, "_run"), _name("lease", shard)))
-            except StorageError as error:
-                raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
-        yield
+        try:
+            if storage.is_local(uri):
+                stack.enter_context(locks.held(os.path.join(storage.filesystem(uri)[1], "_run"), shard))
+                check = _nothing
+            else:
+                check = stack.enter_context(lease.held(storage.join(uri, "_run"), shard))
+        except BlockingIOError:
+            raise OutputError(uri, "is in use by another driver", "wait for it or stop it") from None
+        except (OSError, StorageError) as error:
+            raise OutputError(uri, f"cannot be used ({error})", "name a folder that can be written") from error
+        yield check
+
+
+def _nothing() -> None:
+    """A lock cannot get lost."""
 
 
 def _read_identity(uri: str) -> Mapping[str, Any]:
@@ -119,8 +131,7 @@ def committed(uri: str, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 def committed_tables(uri: str, columns: list[str]) -> Iterator[pa.Table]:
     """The committed rows of an output folder, part by part."""
-    for part in parts.listed(_manifest(uri)):
-        yield parts.read(part, columns)
+    yield from parts.read_all(_manifest(uri), columns)
 
 
 def column_names(uri: str) -> list[str]:

@@ -6,18 +6,22 @@ and they do not count from the moment when it is there, whether they have been r
 
 import hashlib
 import json
+import logging
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evs_batch.spec.errors import OutputError
+from evs_batch.spec.errors import OutputError, StorageError
 from evs_batch.store import storage
 
+log = logging.getLogger(__name__)
 SMALL_PARTS = 64
+TURNS = 5
 LARGE_ROWS = 50_000  # of a part that is not touched any more
 REPLACES = b"evs.replaces"
 _LARGE = "rows-"
@@ -30,10 +34,19 @@ class Parts:
 
     uri: str
     _own: list[tuple[str, pa.Table]] = field(default_factory=list)
+    _next: str = field(default_factory=lambda: _name(_SMALL))
 
     def append(self, table: pa.Table) -> None:
-        """Write rows; they are there when this returns."""
-        self._own.append((self._write(_SMALL, table), table))
+        """Write rows; they are there when this returns.
+
+        If it raises, nobody knows whether they are: what is appended next takes their place, and must hold them.
+        """
+        storage.write_bytes(parquet(table), storage.join(self.uri, self._next))
+        self._own.append((self._next, table))
+        self._next = _name(_SMALL)
+
+    def compact(self) -> None:
+        """Make one part of the small ones, if they are many."""
         if len(self._own) > SMALL_PARTS:
             self.merge()
 
@@ -43,25 +56,39 @@ class Parts:
             return
         names = [name for name, _ in self._own]
         table = pa.concat_tables([table for _, table in self._own])
-        merged = self._write(_LARGE, table.replace_schema_metadata({REPLACES: json.dumps(names)}))
-        _remove(self.uri, names)
+        merged = _name(_LARGE)
+        data = parquet(table.replace_schema_metadata({REPLACES: json.dumps(names)}))
+        storage.write_bytes(data, storage.join(self.uri, merged))
         self._own = [(merged, table)] if len(table) < LARGE_ROWS else []
+        _remove(self.uri, names)
 
-    def _write(self, kind: str, table: pa.Table) -> str:
-        name = f"{kind}{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
-        storage.write_bytes(parquet(table), storage.join(self.uri, name))
-        return name
+
+def _name(kind: str) -> str:
+    return f"{kind}{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
 
 
 def listed(uri: str) -> list[str]:
     """URIs of the parts that count, oldest first."""
-    found, replaced = _found(uri), _replaced(uri)
+    found = _found(uri)
+    replaced = _replaced(uri, found)
     return [storage.join(uri, name) for name in found if name not in replaced]
 
 
 def tidy(uri: str) -> None:
     """Remove what a writer that was killed had replaced and not removed yet."""
-    _remove(uri, sorted(_replaced(uri) & _found(uri).keys()))
+    found = _found(uri)
+    _remove(uri, sorted(_replaced(uri, found) & found.keys()))
+
+
+def read_all(uri: str, columns: list[str]) -> list[pa.Table]:
+    """All rows of the table, of these columns, also while somebody makes one part of several."""
+    for turn in range(TURNS):
+        try:
+            return [read(part, columns) for part in listed(uri)]
+        except FileNotFoundError:
+            if turn == TURNS - 1:
+                raise
+    return []
 
 
 def digest(uri: str) -> str:
@@ -99,8 +126,8 @@ def _found(uri: str) -> dict[str, int]:
     return {name: sizes[name] for name in sorted(sizes, key=lambda name: (name.rpartition("-")[0][-20:], name))}
 
 
-def _replaced(uri: str) -> set[str]:
-    large = (name for name in _found(uri) if name.startswith(_LARGE))
+def _replaced(uri: str, found: Iterable[str]) -> set[str]:
+    large = (name for name in found if name.startswith(_LARGE))
     return {name for part in large for name in _replaces(storage.join(uri, part))}
 
 
@@ -114,5 +141,9 @@ def _replaces(part: str) -> list[str]:
 
 
 def _remove(uri: str, names: list[str]) -> None:
+    """They do not count any more, so that it does no harm if some stay."""
     for name in names:
-        storage.remove_file(storage.join(uri, name))
+        try:
+            storage.remove_file(storage.join(uri, name))
+        except (OSError, StorageError) as error:
+            log.warning("%s cannot be removed (%s)", name, error)

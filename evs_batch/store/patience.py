@@ -3,11 +3,13 @@
 import contextlib
 import io
 import random
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
+import fsspec.config
 from fsspec.core import url_to_fs
 from fsspec.registry import get_filesystem_class
 from fsspec.utils import get_protocol
@@ -16,12 +18,13 @@ from evs_batch.spec.errors import EvsError, MediaError, StorageError
 
 TRIES = 5
 FIRST_PAUSE_S = 0.5
+SILENCE_S = 60.0  # of a connection over SSH that counts as broken
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # says something of the file, not of its storage
-REFUSED = (PermissionError, ImportError, ValueError, NotImplementedError)
+REFUSED = (PermissionError, ImportError, ValueError, NotImplementedError, tarfile.ReadError)
 REFUSED_NAMES = {
     "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "ProfileNotFound",  # boto
     "AuthenticationException", "BadHostKeyException",  # paramiko
-    "BadZipFile", "ReadError",  # of archives
+    "BadZipFile",
 }  # fmt: skip
 REFUSED_STATUS = {405, 501}
 PASSING_STATUS = {408, 425, 429}
@@ -29,6 +32,10 @@ HTTP = ("http", "https")
 MAX_FETCHED_BYTES = 1 << 34  # of a video on a server that gives whole files only
 
 T = TypeVar("T")
+
+fsspec.config.conf["sftp"] = {
+    **dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), SILENCE_S), **fsspec.config.conf.get("sftp", {}),
+}  # fmt: skip
 
 
 def is_local(uri: str) -> bool:
@@ -48,7 +55,7 @@ def patiently(uri: str, do: Callable[[Any, str], T]) -> T:
     while True:
         turn += 1
         try:
-            return do(*url_to_fs(uri))
+            return do(*_connected(uri))
         except EvsError:
             raise
         except Exception as error:  # every storage has a library, and every library its errors
@@ -60,7 +67,18 @@ def patiently(uri: str, do: Callable[[Any, str], T]) -> T:
                     uri, f"cannot be used ({_said(cause)})", "check rights, credentials and space"
                 ) from error
         time.sleep(FIRST_PAUSE_S * 2 ** (turn - 1) * random.uniform(0.5, 1.5))
-        get_filesystem_class(get_protocol(uri)).clear_instance_cache()
+        for part in uri.split("::"):
+            get_filesystem_class(get_protocol(part)).clear_instance_cache()
+
+
+def _connected(uri: str) -> tuple[Any, str]:
+    """The filesystem of a URI and the path in it; SSH waits for ever unless it is told not to."""
+    fs, path = url_to_fs(uri)
+    channel: Any = getattr(getattr(fs, "ftp", None), "sock", None)
+    if hasattr(channel, "get_transport"):
+        channel.settimeout(SILENCE_S)
+        channel.get_transport().set_keepalive(int(SILENCE_S / 4))
+    return fs, path
 
 
 def _cause(uri: str, error: Exception) -> BaseException:

@@ -21,9 +21,11 @@ def folder() -> "tempfile.TemporaryDirectory[str]":
 def _of_process(pid: int) -> Path:
     """The folder of this process, which holds a lock in it as long as it lives."""
     sweep()
-    own = Path(tempfile.mkdtemp(prefix=PREFIX))
-    fcntl.flock(os.open(own / _LOCK, os.O_CREAT | os.O_WRONLY, 0o600), fcntl.LOCK_EX)
-    return own
+    while True:
+        own = Path(tempfile.mkdtemp(prefix=PREFIX))
+        fcntl.flock(os.open(own / _LOCK, os.O_CREAT | os.O_WRONLY, 0o600), fcntl.LOCK_EX)
+        if own.exists():  # nobody took it for abandoned before it was locked
+            return own
 
 
 def sweep() -> None:

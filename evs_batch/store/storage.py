@@ -23,6 +23,7 @@ from evs_batch.store.patience import HTTP, PatientFile, is_local, patiently
 log = logging.getLogger(__name__)
 WHOLE_BY_ITSELF = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}  # a file is there or is not
 PARTIAL = ".partial"  # how the name of a file ends that is not complete
+_CHANGING = {"time", "created", "nlink", "url"}  # although the file does not
 BUFFER_BYTES = 1 << 16
 _SECRET = re.compile("secret|password|passphrase|token|credential")
 
@@ -121,20 +122,29 @@ def publish(local: Path, uri: str) -> None:
         with _written(uri), whole(Path(filesystem(uri)[1])) as file, local.open("rb") as source:
             shutil.copyfileobj(source, file)
     else:
-        _publish_far(uri, lambda fs, path: fs.put_file(str(local), path))
+        _publish_far(uri, local.stat().st_size, lambda fs, path: fs.put_file(str(local), path))
 
 
-def _publish_far(uri: str, put: Callable[[Any, str], None]) -> None:
+def _publish_far(uri: str, size: int, put: Callable[[Any, str], None]) -> None:
     """Object stores show a file when it is complete; elsewhere it takes its name then."""
     with _written(uri):
         if is_whole_by_itself(uri):
             patiently(uri, put)
             return
         partial = join(parent(uri), f".{uri.rpartition('/')[2]}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+
+        def rename(fs: Any, path: str) -> None:
+            target = fs._strip_protocol(uri)
+            try:
+                fs.mv(path, target)
+            except FileNotFoundError:  # it was renamed before, and the answer was lost
+                if fs.size(target) != size:
+                    raise
+
         patiently(parent(uri), lambda fs, folder: fs.makedirs(folder, exist_ok=True))
         try:
             patiently(partial, put)
-            patiently(partial, lambda fs, path: fs.mv(path, fs._strip_protocol(uri)))
+            patiently(partial, rename)
         except BaseException:
             with contextlib.suppress(Exception):
                 remove_file(partial)
@@ -172,7 +182,11 @@ def remove_file(uri: str) -> None:
 
 def checksum(uri: str) -> str:
     """Changes when a file does: what its storage says of it, such as size, time and ETag."""
-    return patiently(uri, lambda fs, path: str(fs.checksum(path)))
+
+    def of(fs: Any, path: str) -> str:
+        return str(sorted((name, str(value)) for name, value in fs.info(path).items() if name not in _CHANGING))
+
+    return patiently(uri, of)
 
 
 def is_folder(uri: str) -> bool:
@@ -194,7 +208,10 @@ def sizes(uri: str) -> dict[str, int]:
 
     def look(fs: Any, path: str) -> list[dict[str, Any]]:
         fs.invalidate_cache(path)  # others write there, too
-        return fs.ls(path, detail=True)
+        try:
+            return fs.ls(path, detail=True)
+        finally:
+            fs.invalidate_cache(path)
 
     try:
         listed = patiently(uri, look)
@@ -209,7 +226,7 @@ def write_bytes(data: bytes, uri: str) -> None:
         with _written(uri), whole(Path(filesystem(uri)[1])) as file:
             file.write(data)
     else:
-        _publish_far(uri, lambda fs, path: fs.pipe_file(path, data))
+        _publish_far(uri, len(data), lambda fs, path: fs.pipe_file(path, data))
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 import json
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
 import pytest
 
-from evs_batch.spec.errors import OutputError
-from evs_batch.store import lease, ledger
+from evs_batch.spec.errors import OutputError, StorageError
+from evs_batch.store import lease, ledger, storage
 
 FOLDER = "memory://leases/out"
 FILE = "/leases/out/_run/lease.json"
@@ -35,8 +37,8 @@ def test_a_second_driver_is_refused_by_name_while_the_first_one_works(bucket: fs
 
 @pytest.mark.parametrize("host", [None, "elsewhere"])
 def test_who_was_killed_does_not_hold_it_for_ever(host: str | None, bucket: fsspec.AbstractFileSystem):
-    dead = {**lease._record(), "pid": 2**22 + 1}  # more than a process can have
-    bucket.pipe_file(FILE, json.dumps({**dead, **({"host": host} if host else {})}).encode())
+    dead = {**lease._here(), "owner": "x", "renewals": 7, "pid": 2**22 + 1}  # more than a process can have
+    bucket.pipe_file(FILE, json.dumps({**dead, **({"place": [host, 0]} if host else {})}).encode())
     with ledger.exclusive(FOLDER, (1, 1)):
         assert json.loads(bucket.cat_file(FILE))["owner"] != dead["owner"]
 
@@ -61,3 +63,44 @@ def test_of_two_that_begin_at_once_one_is_refused(monkeypatch: pytest.MonkeyPatc
     for driver in drivers:
         driver.join()
     assert sorted(outcomes) == ["held", "refused"]
+
+
+@pytest.mark.parametrize("folder", ["memory://leases/out", "{tmp_path}/out"])
+def test_a_driver_of_all_rows_and_shards_of_other_numbers_keep_each_other_out(folder: str, tmp_path: Path):
+    uri = folder.format(tmp_path=tmp_path)
+
+    def refused(shard: tuple[int, int]) -> None:
+        with pytest.raises(OutputError, match="is in use by"), ledger.exclusive(uri, shard):
+            pass
+
+    with ledger.exclusive(uri, (1, 2)):
+        for shard in ((1, 1), (1, 3), (1, 2)):
+            refused(shard)
+        with ledger.exclusive(uri, (2, 2)):
+            refused((1, 1))
+    with ledger.exclusive(uri, (1, 1)):
+        refused((1, 2))
+    with ledger.exclusive(uri, (1, 3)):
+        refused((1, 2))
+
+
+def test_who_lost_its_lease_commits_nothing_more(bucket: fsspec.AbstractFileSystem):
+    with ledger.exclusive(FOLDER, (1, 1)) as check:
+        check()
+        book = ledger.open_ledger(FOLDER, {}, [], check=check)
+        bucket.pipe_file(FILE, json.dumps({**lease._here(), "owner": "another", "renewals": 0}).encode())
+        time.sleep(0.3)
+        book.commit({"id": "a", "status": "success"})
+        with pytest.raises(OutputError, match="another driver may do these rows now"):
+            book.flush(force=True)
+    assert not list(ledger.committed(FOLDER, ["id"]))
+    assert json.loads(bucket.cat_file(FILE))["owner"] == "another", "it is not ours to remove"
+
+
+def test_who_cannot_renew_its_lease_commits_nothing_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lease, "SURE_S", 0.2)
+    with ledger.exclusive(FOLDER, (1, 1)) as check:
+        monkeypatch.setattr(storage, "write_bytes", lambda *_: (_ for _ in ()).throw(StorageError("s3", "is off", "")))
+        time.sleep(0.4)
+        with pytest.raises(OutputError, match="could not be renewed"):
+            check()

@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from evs_batch.spec.errors import ManifestError, OutputError
+from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import ledger
+from evs_batch.store import ledger, parts, storage
 
 IDENTITY = {"recipe": {"seed": 23, "t2i": {"strength": 0.4}}, "manifest": "abc"}
 FIELDS = [pa.field("uri", pa.string()), pa.field("score", pa.float32())]
@@ -108,3 +109,55 @@ def test_what_killed_processes_left_is_named_and_goes(tmp_path: Path):
     assert ledger.leftovers(uri) == half, "another driver may be at work"
     ledger.tidy(uri, (1, 1))
     assert ledger.leftovers(uri) == {"videos without a row": 1, "clips with segments": 1}
+
+
+def test_rows_whose_writing_ended_in_doubt_are_not_there_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The answer of a storage may be lost after it has done its work."""
+    uri, write = str(tmp_path), storage.write_bytes
+    book = ledger.open_ledger(uri, {}, [])
+
+    def lost(data: bytes, uri: str) -> None:
+        write(data, uri)
+        raise StorageError(uri, "did not answer", "")
+
+    book.commit({"id": "a", "status": "success"})
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_bytes", lost)
+        with pytest.raises(StorageError):
+            book.flush(force=True)
+    book.commit({"id": "b", "status": "success"})
+    book.close()
+    assert sorted(row["id"] for row in ledger.committed(uri, ["id"])) == ["a", "b"]
+
+
+def test_parts_that_cannot_be_removed_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
+    monkeypatch.setattr("evs_batch.store.parts.SMALL_PARTS", 2)
+
+    def refuse(uri: str) -> None:
+        raise StorageError(uri, "may not be removed", "")
+
+    monkeypatch.setattr(storage, "remove_file", refuse)
+    for number in range(9):
+        book = ledger.open_ledger(str(tmp_path), {}, [])
+        for row in range(3):
+            book.commit({"id": f"{number}-{row}", "status": "success"})
+            book.flush(force=True)
+        book.close()
+    names = [row["id"] for row in ledger.committed(str(tmp_path), ["id"])]
+    assert len(names) == len(set(names)) == 27
+    assert "cannot be removed" in caplog.text
+
+
+def test_who_reads_while_parts_become_one_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    uri, book, read = str(tmp_path), ledger.open_ledger(str(tmp_path), {}, []), parts.read
+    for row in range(3):
+        book.commit({"id": str(row), "status": "success"})
+        book.flush(force=True)
+
+    def merging(*arguments: Any) -> Any:
+        monkeypatch.setattr(parts, "read", read)
+        book.parts.merge()
+        return read(*arguments)
+
+    monkeypatch.setattr(parts, "read", merging)
+    assert sorted(row["id"] for row in ledger.committed(uri, ["id"])) == ["0", "1", "2"]

@@ -19,6 +19,7 @@ def test_many_small_parts_become_few(tmp_path: Path):
     writer = Parts(str(tmp_path))
     for number in range(200):
         writer.append(rows(f"{number:03}"))
+        writer.compact()
         assert len(list(tmp_path.iterdir())) <= parts.SMALL_PARTS + 1
     writer.merge()
     assert len(list(tmp_path.iterdir())) == 1

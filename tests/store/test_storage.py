@@ -1,6 +1,8 @@
 import errno
 import io
+import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -151,6 +153,33 @@ def test_elsewhere_a_file_takes_its_name_when_it_is_whole(tmp_path: Path, monkey
     assert fs.ls("/box", detail=False) == ["/box/a.mp4"]
     assert len(seen) == 2
     assert seen[0].endswith(".partial")
+
+
+def test_a_name_that_was_given_although_the_answer_was_lost_is_given(tmp_path: Path, monkeypatch: Any, pauses):
+    fs = fsspec.filesystem("memory")
+    move, calls = fs.mv, list[str]()
+
+    def unheard(_: object, path: str, target: str) -> None:
+        calls.append(path)
+        if not fs.exists(path):
+            raise FileNotFoundError(path)
+        move(path, target)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(storage, "WHOLE_BY_ITSELF", set())
+    monkeypatch.setattr(type(fs), "mv", unheard)
+    storage.write_bytes(b"data", "memory://box2/a.mp4")
+    assert fs.ls("/box2", detail=False) == ["/box2/a.mp4"]
+    assert len(calls) == 2
+
+
+def test_a_file_that_was_only_read_is_the_same_file(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"x")
+    before = storage.checksum(str(tmp_path / "a"))
+    os.utime(tmp_path / "a", ns=(10**18, (tmp_path / "a").stat().st_mtime_ns))
+    assert storage.checksum(str(tmp_path / "a")) == before
+    (tmp_path / "a").write_bytes(b"y")
+    assert storage.checksum(str(tmp_path / "a")) != before
 
 
 def test_a_full_disk_is_not_the_fault_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
