@@ -1,25 +1,28 @@
 # make local   enhance the demo videos on this machine
 # make test    all tests
-# make check   what a commit must pass: format, lint, types, layers, fast tests
+# make check   what a commit must pass: format, lint, types, layers (make lint), and the fast tests
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: local test check format train clean
+.PHONY: local test check lint format train clean
 
 local: $(INSTALLED)
 	$(BIN)/evs-batch run manifests/demo.parquet --recipe demo --output out/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m ray
 
-check: $(INSTALLED)
+check: lint
+	$(BIN)/python -m pytest -m "not ray and not slow"
+
+lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not ray and not slow"
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ def test_every_point_is_t2v_alone_and_the_papers_two_are_among_them():
 def test_more_noise_leaves_less_of_the_styled_clip(tmp_path: Path):
     points = styles.recipes("demo", [])
     few = {point: points[point] for point in (("SDEdit", "strength 0.1"), ("SDEdit", "strength 0.6"))}
-    rows, before = styles.measure(few, load_recipe("demo", ["composition='T2I'"]), VALIDATION_SEEDS[:2])
+    rows, before = styles.measure(few, load_recipe("demo", ["composition='T2I'"]), VALIDATION_SEEDS[:1])
     weak, strong = rows
     assert weak["psnr_db"] > strong["psnr_db"] + 1
     assert before > 0

@@ -78,7 +78,7 @@ def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
 def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     output = tmp_path / "out"
     command = [
-        "run", str(ROOT / "manifests/demo.parquet"), "--recipe", "demo", "--limit", "4", "--output", str(output),
+        "run", str(ROOT / "manifests/demo.parquet"), "--recipe", "demo", "--limit", "2", "--output", str(output),
         "--address", head.address,
     ]  # fmt: skip
     process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
@@ -92,7 +92,7 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     os.kill(min(models().items())[1], signal.SIGKILL)
     assert process.wait(200) == 0
     rows = output_rows(output)
-    assert Counter(row["status"] for row in rows) == {"success": 4}
+    assert Counter(row["status"] for row in rows) == {"success": 2}
     assert len(models()) == 3, "a fresh worker took over"
 
 

@@ -46,7 +46,7 @@ def evs_batch(*arguments: str | Path, hub: Path, code: int = 0) -> subprocess.Co
 def config(make_video, tmp_path: Path) -> Path:
     """The config of the release page, for two short videos beside it."""
     for name in ENHANCE["mp4_files"]:
-        make_video(name, frames=4, height=64, width=64)
+        make_video(name, frames=2, height=32, width=32)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(ENHANCE))
     return path
@@ -57,7 +57,7 @@ def test_the_config_runs_unchanged_and_the_videos_are_twice_as_large(config: Pat
     assert 'model = "lightningEP"' in done.stderr, "the recipe that it means is shown"
     rows = output_rows(tmp_path / "out")
     assert [(row["status"], row["width"], row["height"], row["num_frames"]) for row in rows] == [
-        ("success", 128, 128, 4)
+        ("success", 64, 64, 2)
     ] * 2
     assert {row["prompt"] for row in rows} == set(ENHANCE["prompts"])
 

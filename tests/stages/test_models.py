@@ -12,14 +12,14 @@ from evs_batch.stages.inline import load_enhancer
 from evs_batch.tiny import clips
 
 pytestmark = pytest.mark.slow
-SEEDS = clips.HELD_OUT_SEEDS[500:506]
+SEEDS = clips.HELD_OUT_SEEDS[500:504]
 
 
 @pytest.fixture(scope="module")
 def enhanced() -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Clean, degraded and enhanced clips of different lengths, made one by one."""
     made = {}
-    for seed, frames in zip(SEEDS, (16, 16, 9, 24, 1, 20), strict=True):
+    for seed, frames in zip(SEEDS, (16, 9, 1, 20), strict=True):
         clean = clips.render(clips.scene(seed), frames)
         degraded = clips.degrade(clean, seed)
         made[seed] = clean, degraded, evs_batch.enhance(degraded, clips.scene(seed).caption, clip_id=str(seed))
@@ -66,14 +66,14 @@ def test_any_size_comes_back_and_upscaling_doubles_it():
 
 def test_upscaled_clips_are_nearer_to_originals_of_their_size_than_bicubic_ones():
     gains = []
-    for s in (sample(seed, scale=2) for seed in SEEDS[:3]):
+    for s in (sample(seed, scale=2) for seed in SEEDS[:1]):
         result = evs_batch.enhance(s.degraded, s.clip.prompt, load_recipe("demo", ["t2i.upscale=2.0"]))
         gains.append(psnr(result, s.clean) - psnr(s.source, s.clean))
     assert np.mean(gains) > 1
 
 
 def test_the_few_step_t2v_is_nearer_to_many_steps_than_its_teacher_in_as_few():
-    samples = [sample(seed) for seed in SEEDS[:3]]
+    samples = [sample(seed) for seed in SEEDS[:1]]
 
     def made(model: str, steps: int) -> list[np.ndarray]:
         settings = ["composition='T2V'", f"t2v.model='{model}'", f"t2v.steps={steps}", "t2v.strength=0.5"]
