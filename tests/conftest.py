@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("evs", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("evs")
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: a thread each is fastest for all
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.cpu_count = lambda: 1
 ROOT = Path(__file__).parents[1]
 
 
