@@ -118,7 +118,7 @@ def test_pool_and_batch_sizes_do_not_change_a_bit_of_a_video(demo: Path, evs_bat
         "--set", "runtime.batch_frames=16",
     )  # fmt: skip
     digests = {row["id"]: row["output_sha256"] for row in output_rows(demo)}
-    assert len(output_rows(tmp_path)) == 3
+    assert len(output_rows(tmp_path)) == 2
     assert all(row["output_sha256"] == digests[row["id"]] for row in output_rows(tmp_path))
 
 
