@@ -63,16 +63,16 @@ def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
     number: signal.Signals, code: int, tmp_path: Path, head: Head, evs_batch: Callable, make_video, make_manifest
 ):
     output = tmp_path / "out"
-    command, process = _under_way(make_video, make_manifest, 24, output, head)
+    command, process = _under_way(make_video, make_manifest, 16, output, head)
     process.send_signal(number)
     assert process.wait(120) == code
     done = [row["id"] for row in output_rows(output)]
-    assert 3 <= len(done) < 24
+    assert 3 <= len(done) < 16
     assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
     assert json.loads((output / "_run" / "stats.json").read_text())["state"] == "interrupted"
 
     evs_batch(*command[:-2])
-    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(24))
+    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(16))
 
 
 def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
@@ -94,17 +94,6 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     rows = output_rows(output)
     assert Counter(row["status"] for row in rows) == {"success": 2}
     assert len(models()) == 3, "a fresh worker took over"
-
-
-def test_a_killed_driver_loses_and_doubles_nothing(tmp_path: Path, head: Head, evs_batch, make_video, make_manifest):
-    output = tmp_path / "out"
-    command, process = _under_way(make_video, make_manifest, 12, output, head)
-    process.kill()
-    process.wait(30)
-    evs_batch(*command[:-2])
-    rows = output_rows(output)
-    assert Counter(row["id"] for row in rows) == Counter(f"clip{n}" for n in range(12))
-    assert len({row["output_sha256"] for row in rows}) == 1, "equal sources give equal files, killed or not"
 
 
 def test_shards_divide_a_manifest_and_share_a_folder(tmp_path: Path, evs_batch, make_video, make_manifest):

@@ -18,7 +18,7 @@ SHOWN = re.compile(r"ray_(evs_[a-z_]+?)(?:_bucket)?\b")
 @pytest.mark.slow
 def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manifest):
     make_video("a.mp4", frames=40, height=180, width=320)
-    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "x"} for n in range(60)])
+    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "x"} for n in range(24)])
     command = ["run", str(manifest), "--recipe", "identity", "--output", str(tmp_path / "out")]
     process = subprocess.Popen(
         [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
