@@ -31,10 +31,8 @@ RECIPES = {
 }
 PAUSE_S = {"identity": 8.0, "demo": 180.0}  # at most, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
-MARK = f"EVS_BATCH_CHAOS={os.getpid()}"  # in the environment of all processes that may be killed
-ENVIRONMENT = {
-    **os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **dict([MARK.split("=")]),
-}  # fmt: skip
+MARK = "EVS_BATCH_CHAOS"  # in the environment of all processes that may be killed
+ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", MARK: str(os.getpid())}
 
 
 def command(manifest: Path, recipe: str, output: Path, address: str) -> list[str]:
@@ -53,7 +51,7 @@ def workers() -> list[int]:
     found = []
     for name in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            ours = MARK.encode() in name.with_name("environ").read_bytes()
+            ours = f"{MARK}={os.getpid()}".encode() in name.with_name("environ").read_bytes()
             if ours and name.read_bytes().startswith(b"ray::Worker"):
                 found.append(int(name.parent.name))
         except OSError:

@@ -90,7 +90,7 @@ class Job:
         self._doubt = Doubt(ends_run=options.max_failed_fraction < 1)
         self._late_parts: list[str] = []
         ledger.tidy(output, options.shard)
-        self._old_parts = storage.names(storage.join(output, "_run", "parts"))
+        self._segmented = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))
         self.progress.manifest_rows, self.progress.manifest_folder = source.rows, source.folder
@@ -113,7 +113,7 @@ class Job:
             self._settle(self._doubt.release())
             self._ledger.close()
             for clip in (
-                set(self._late_parts) - self._old_parts
+                set(self._late_parts) - self._segmented
             ):  # a segment may have been under way when its clip ended
                 storage.remove_folder(self._parts_uri(clip))
             ledger.tidy(self._output, self._options.shard)
@@ -143,7 +143,7 @@ class Job:
         done = {row["id"]: (row["status"], row["error_type"]) for row in ledger.committed(self._output, columns)}
         for row in self._selected():
             if row.id in done:
-                if row.id in self._old_parts:
+                if row.id in self._segmented:
                     storage.remove_folder(self._parts_uri(row.id))
                 self.progress.skipped += 1
                 self._count(*done[row.id])
@@ -215,7 +215,7 @@ class Job:
             row = {**end.row, "status": "success", "attempts": end.attempts}
         seconds = {"t2i_seconds": end.seconds.get("t2i", 0.0), "t2v_seconds": end.seconds.get("t2v", 0.0)}
         if end.segments > 1:
-            self._old_parts.add(end.clip.id)
+            self._segmented.add(end.clip.id)
             self._late_parts += [end.clip.id] * (end.failure is not None or end.begun_again)
         self._settle(self._doubt.settle(self._rows.pop(end.clip.id), {**row, **seconds}))
 
@@ -223,10 +223,10 @@ class Job:
         """Commit rows; the segments of their clips are not needed any more."""
         for row, result in rows:
             self._commit(row, result)
-            if row.id in self._old_parts:
+            if row.id in self._segmented:
                 self._ledger.flush(force=True)  # who is killed here has either the row or the parts
                 storage.remove_folder(self._parts_uri(row.id))
-                self._old_parts.discard(row.id)
+                self._segmented.discard(row.id)
 
     def _commit(self, row: Row, result: dict[str, Any]) -> None:
         constant = {"id": row.id, "recipe_fingerprint": self._recipe.fingerprint, "evs_version": VERSION}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evs_batch.spec.errors import OutputError
-from evs_batch.store import storage
+from evs_batch.store import shards, storage
 
 RENEW_S = 10.0
 DEAD_S = 25.0  # without renewal
@@ -28,24 +28,23 @@ log = logging.getLogger("evs_batch")
 
 
 @contextlib.contextmanager
-def held(folder: str, shard: tuple[int, int]) -> Iterator[Callable[[], None]]:
+def held(folder: str, shard: shards.Shard) -> Iterator[Callable[[], None]]:
     """Hold the lease of a shard in a folder; raises OutputError if another driver is in the way.
 
     Gives a check, which raises OutputError as soon as the lease may be somebody else's.
     """
-    mine = Lease(storage.join(folder, _name(shard)))
-    others = [name for name in storage.names(folder) if name.startswith("lease") and not _together(name, shard)]
-    for name in others:
-        uri = storage.join(folder, name)
-        if other := _read(uri):
-            if _alive(uri, other):
-                raise _in_use(folder, other)
-            storage.remove_file(uri)
+    mine = Lease(storage.join(folder, shards.name("lease", shard)))
+    for uri, other in _others(folder, shard):
+        if _alive(uri, other):
+            raise _in_use(folder, other)
+        storage.remove_file(uri)
     began_s = time.monotonic()
     mine.write()
     time.sleep(SETTLE_S + time.monotonic() - began_s)
-    if (other := _read(mine.uri)) and other["owner"] != mine.record["owner"]:
-        raise _in_use(folder, other)
+    for _, other in _others(folder, shard):
+        if other["owner"] != mine.record["owner"]:
+            mine.drop()
+            raise _in_use(folder, other)
     over = threading.Event()
     keeper = threading.Thread(target=mine.keep, args=(over,), daemon=True, name="lease")
     keeper.start()
@@ -57,13 +56,17 @@ def held(folder: str, shard: tuple[int, int]) -> Iterator[Callable[[], None]]:
         mine.drop()
 
 
-def _name(shard: tuple[int, int]) -> str:
-    return "lease.json" if shard == (1, 1) else f"lease-{shard[0]}-of-{shard[1]}.json"
+def _others(folder: str, shard: shards.Shard) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The leases that keep a driver of this shard out, its own among them."""
+    for name in storage.names(folder):
+        uri = storage.join(folder, name)
+        if name.startswith("lease") and not _together(name, shard) and (record := _read(uri)):
+            yield uri, record
 
 
-def _together(name: str, shard: tuple[int, int]) -> bool:
+def _together(name: str, shard: shards.Shard) -> bool:
     """Whether a driver with that lease does other rows: another shard of the same number."""
-    return name != _name(shard) and shard[1] > 1 and name.endswith(f"-of-{shard[1]}.json")
+    return name != shards.name("lease", shard) and shard[1] > 1 and name.endswith(f"-of-{shard[1]}.json")
 
 
 @dataclass

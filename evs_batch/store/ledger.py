@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import lease, locks, parts, storage
+from evs_batch.store import lease, locks, parts, shards, storage
 from evs_batch.store.parts import Parts
 
 FLUSH_ROWS = 256
@@ -92,7 +92,7 @@ def _manifest(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(uri: str, shard: tuple[int, int]) -> Iterator[Callable[[], None]]:
+def exclusive(uri: str, shard: shards.Shard) -> Iterator[Callable[[], None]]:
     """Keep other drivers off the same rows: by a lock that ends with the process, or a lease where there are none.
 
     Shards of one number go together, and nothing else does. Gives a check, which raises OutputError if it came to pass
@@ -156,9 +156,9 @@ def forget_failed(uri: str, ids: set[str]) -> None:
             parts.rewrite(part, kept)
 
 
-def tidy(uri: str, shard: tuple[int, int]) -> None:
+def tidy(uri: str, shard: shards.Shard) -> None:
     """Remove half files of processes that were killed, unless other drivers may be writing there."""
-    if shard == (1, 1) and not storage.is_whole_by_itself(uri):
+    if shard == shards.WHOLE and not storage.is_whole_by_itself(uri):
         for name in _half_files(uri):
             storage.remove_file(name)
 
@@ -182,28 +182,28 @@ def _half_files(uri: str) -> list[str]:
     return [name for name in files if name.endswith(storage.PARTIAL)]
 
 
-def write_done(uri: str, shard: tuple[int, int], key: str, counts: Mapping[str, int]) -> None:
+def write_done(uri: str, shard: shards.Shard, key: str, counts: Mapping[str, int]) -> None:
     """Record that all of a run, known by its key, is committed."""
     record = {"key": key, "parts": parts.digest(_manifest(uri)), **counts}
-    storage.write_bytes(json.dumps(record).encode(), storage.join(uri, "_run", _name("done", shard)))
+    storage.write_bytes(json.dumps(record).encode(), storage.join(uri, "_run", shards.name("done", shard)))
 
 
-def read_done(uri: str, shard: tuple[int, int], key: str) -> Mapping[str, int] | None:
+def read_done(uri: str, shard: shards.Shard, key: str) -> Mapping[str, int] | None:
     """The counts of a run that is committed; None if it is another one, or if its manifest has been changed since."""
-    record = json.loads(storage.read_bytes(storage.join(uri, "_run", _name("done", shard))) or b"{}")
+    record = json.loads(storage.read_bytes(storage.join(uri, "_run", shards.name("done", shard))) or b"{}")
     if record.get("key") != key or record.get("parts") != parts.digest(_manifest(uri)):
         return None
     return record
 
 
-def write_stats(uri: str, shard: tuple[int, int], stats: Mapping[str, Any]) -> None:
+def write_stats(uri: str, shard: shards.Shard, stats: Mapping[str, Any]) -> None:
     """Replace a driver's record of progress."""
-    storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", _name("stats", shard)))
+    storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", shards.name("stats", shard)))
 
 
-def write_trace(uri: str, shard: tuple[int, int], trace: Mapping[str, Any]) -> None:
+def write_trace(uri: str, shard: shards.Shard, trace: Mapping[str, Any]) -> None:
     """Replace the trace of one driver."""
-    storage.write_bytes(json.dumps(trace).encode(), storage.join(uri, "_run", _name("trace", shard)))
+    storage.write_bytes(json.dumps(trace).encode(), storage.join(uri, "_run", shards.name("trace", shard)))
 
 
 def read_stats(uri: str) -> list[dict[str, Any]]:
@@ -215,10 +215,6 @@ def read_stats(uri: str) -> list[dict[str, Any]]:
         if name.startswith("stats")
     )
     return [json.loads(record) for record in records if record]
-
-
-def _name(kind: str, shard: tuple[int, int]) -> str:
-    return f"{kind}.json" if shard == (1, 1) else f"{kind}-{shard[0]}-of-{shard[1]}.json"
 
 
 def _refuse_difference(uri: str, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ def test_parts_are_removed_only_when_the_row_is_on_the_disk(
     row: Any = SimpleNamespace(id="film")
     job: Any = SimpleNamespace(
         _rows={"film": row}, _commit=lambda row, _: events.append(f"commit {row.id}"), _ledger=ledger,
-        _doubt=Doubt(ends_run=True), _old_parts=old, _late_parts=[], _parts_uri=lambda clip: f"parts/{clip}",
+        _doubt=Doubt(ends_run=True), _segmented=old, _late_parts=[], _parts_uri=lambda clip: f"parts/{clip}",
     )  # fmt: skip
     job._settle = lambda rows: Job._settle(job, rows)
     clip = Clip(id="film", uri="film.mp4", prompt="x", seed=1)
@@ -38,7 +38,7 @@ def test_segments_of_a_clip_whose_failure_is_not_committed_stay(monkeypatch: pyt
     monkeypatch.setattr(storage, "remove_folder", removed.append)
     row: Any = SimpleNamespace(id="film")
     job: Any = SimpleNamespace(
-        _rows={"film": row}, _commit=None, _doubt=Doubt(ends_run=True), _old_parts=set(), _late_parts=[]
+        _rows={"film": row}, _commit=None, _doubt=Doubt(ends_run=True), _segmented=set(), _late_parts=[]
     )
     job._settle = lambda rows: Job._settle(job, rows)
     failure = Failure(kind=FailureKind.ERROR, stage="join", type="StorageError", message="is full")
@@ -47,4 +47,4 @@ def test_segments_of_a_clip_whose_failure_is_not_committed_stay(monkeypatch: pyt
         job, Finished(clip=clip, failure=failure, attempts=3, begun_again=False, row={}, seconds={}, segments=3)
     )
     assert removed == []
-    assert job._old_parts == {"film"}
+    assert job._segmented == {"film"}
