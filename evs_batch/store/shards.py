@@ -1,0 +1,9 @@
+"""Shards of a run, (i, n), and the names of what each of them keeps for itself."""
+
+Shard = tuple[int, int]
+WHOLE: Shard = (1, 1)
+
+
+def name(kind: str, shard: Shard) -> str:
+    """Of a shard's file of a kind; the whole run is no shard."""
+    return f"{kind}.json" if shard == WHOLE else f"{kind}-{shard[0]}-of-{shard[1]}.json"
