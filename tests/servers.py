@@ -5,7 +5,9 @@ import functools
 import getpass
 import http.server
 import logging
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -129,6 +131,14 @@ class Sftp:
     def cut(self) -> None:
         """End all sessions, as a network that breaks down."""
         subprocess.run(["pkill", "-P", str(self.process)], check=True)
+
+    def freeze(self) -> list[int]:
+        """Let all sessions say nothing more, as behind a firewall that has lost them; gives their processes."""
+        found = subprocess.run(["pgrep", "-P", str(self.process)], check=True, capture_output=True, text=True)
+        pids = [int(pid) for pid in found.stdout.split()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return pids
 
 
 @contextlib.contextmanager

@@ -90,6 +90,7 @@ class Job:
         self._doubt = Doubt(ends_run=options.max_failed_fraction < 1)
         self._late_parts: list[str] = []
         ledger.tidy(output, options.shard)
+        # clips of which segments lie in the folder
         self._segmented = storage.names(storage.join(output, "_run", "parts"))
         number, shards = options.shard
         self.progress = Progress(rows=len(range(number - 1, min(options.limit or source.rows, source.rows), shards)))

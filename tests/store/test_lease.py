@@ -104,3 +104,26 @@ def test_who_cannot_renew_its_lease_commits_nothing_more(monkeypatch: pytest.Mon
         time.sleep(0.4)
         with pytest.raises(OutputError, match="could not be renewed"):
             check()
+
+
+def test_of_a_whole_driver_and_a_shard_that_begin_at_once_not_both_work(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lease, "SETTLE_S", 0.3)
+    barrier, inside, most = threading.Barrier(2), list[int](), list[int]()
+
+    def drive(shard: tuple[int, int]) -> None:
+        barrier.wait()
+        try:
+            with ledger.exclusive(FOLDER, shard):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.3)
+                inside.pop()
+        except OutputError:
+            most.append(0)
+
+    drivers = [threading.Thread(target=drive, args=(shard,)) for shard in ((1, 1), (1, 2))]
+    for driver in drivers:
+        driver.start()
+    for driver in drivers:
+        driver.join()
+    assert max(most) <= 1

@@ -1,6 +1,9 @@
 """Storages out of the house, on real servers of their protocols."""
 
+import os
 import secrets
+import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +193,37 @@ def test_a_connection_over_ssh_that_is_cut_is_made_again(sftp: Sftp, tmp_path: P
     put(tmp_path, SMALL, uri)
     assert (tmp_path / "box" / "a.mp4").read_bytes() == SMALL
     assert storage.names(storage.parent(uri)) == {"a.mp4"}
+
+
+def test_a_server_that_says_nothing_any_more_is_left_for_a_new_connection(sftp: Sftp, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("evs_batch.store.patience.SILENCE_S", 2.0)
+    uri = f"sftp://127.0.0.1{tmp_path}/a.mp4"
+    put(tmp_path, SMALL, uri)
+    frozen = sftp.freeze()
+    try:
+        assert storage.read_bytes(uri) == SMALL
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the archive is closed on a dead line
+def test_a_connection_inside_of_another_address_is_made_again(sftp: Sftp, tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.mp4", SMALL)
+    uri = f"zip://a.mp4::sftp://127.0.0.1{tmp_path}/a.zip"
+    assert storage.read_bytes(uri) == SMALL
+    sftp.cut()
+    assert storage.read_bytes(uri) == SMALL
+
+
+def test_what_others_write_to_s3_is_seen_although_the_folder_was_looked_at(s3: S3):
+    s3.client().put_object(Bucket="box", Key="parts/0.mp4", Body=b"0")
+    assert storage.names("s3://box/parts") == {"0.mp4"}
+    s3.client().put_object(Bucket="box", Key="parts/1.mp4", Body=b"1")
+    with storage.open_input("s3://box/parts/1.mp4") as file:
+        assert file.read() == b"1"
+    assert storage.names("s3://box/parts") == {"0.mp4", "1.mp4"}
 
 
 def test_who_is_not_let_in_over_ssh_is_told_at_once(sftp: Sftp, tmp_path: Path):
