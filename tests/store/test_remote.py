@@ -226,6 +226,16 @@ def test_what_others_write_to_s3_is_seen_although_the_folder_was_looked_at(s3: S
     assert storage.names("s3://box/parts") == {"0.mp4", "1.mp4"}
 
 
+def test_a_file_that_was_only_read_is_the_same_file(sftp: Sftp, tmp_path: Path):
+    uri = f"sftp://127.0.0.1{tmp_path}/a.mp4"
+    put(tmp_path, SMALL, uri)
+    before = storage.checksum(uri)
+    os.utime(tmp_path / "a.mp4", ns=(10**18, (tmp_path / "a.mp4").stat().st_mtime_ns))
+    assert storage.checksum(uri) == before
+    os.utime(tmp_path / "a.mp4", ns=(10**18, 10**18))
+    assert storage.checksum(uri) != before
+
+
 def test_who_is_not_let_in_over_ssh_is_told_at_once(sftp: Sftp, tmp_path: Path):
     storage.configure([f"sftp.key_filename={tmp_path}/ssh/host"])
     with pytest.raises(StorageError, match="AuthenticationException"):

@@ -1,6 +1,5 @@
 import errno
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -171,15 +170,6 @@ def test_a_name_that_was_given_although_the_answer_was_lost_is_given(tmp_path: P
     storage.write_bytes(b"data", "memory://box2/a.mp4")
     assert fs.ls("/box2", detail=False) == ["/box2/a.mp4"]
     assert len(calls) == 2
-
-
-def test_a_file_that_was_only_read_is_the_same_file(tmp_path: Path):
-    (tmp_path / "a").write_bytes(b"x")
-    before = storage.checksum(str(tmp_path / "a"))
-    os.utime(tmp_path / "a", ns=(10**18, (tmp_path / "a").stat().st_mtime_ns))
-    assert storage.checksum(str(tmp_path / "a")) == before
-    (tmp_path / "a").write_bytes(b"y")
-    assert storage.checksum(str(tmp_path / "a")) != before
 
 
 def test_a_full_disk_is_not_the_fault_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
