@@ -1,6 +1,7 @@
 """`evs-batch bench`: the measurements that the README quotes."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evs_batch.cli.figures import write_figures
+from evs_batch.spec.errors import RunError, nearest
 
 app = typer.Typer(no_args_is_help=True, help="The measurements that the README quotes.")
 
@@ -117,12 +119,39 @@ def peers(
     workers: int = typer.Option(8, min=2, help="How many workers, each with a GPU that does not exist."),
     repeats: int = typer.Option(3, min=1, help="Runs of each system without faults, interleaved."),
     systems: list[str] = typer.Option([], "--system", help="One of the systems; default: all that are installed."),
+    scenarios: list[str] = typer.Option([], "--scenario", help="One of the faults, or none; default: all."),
     json_file: Path | None = JSON,
 ) -> None:
     """evs-batch against other ways to run the same stages on Ray actors, with kernels that sleep and with faults."""
     from evs_batch.bench.peers import compare
 
-    _show("peers", list(compare.compare(clips, workers, repeats, systems or compare.installed())), json_file)
+    check_choice("--system", systems, compare.SYSTEMS)
+    chosen = check_choice("--scenario", scenarios, compare.SCENARIOS) or compare.SCENARIOS
+    rows = compare.compare(clips, workers, repeats, systems or compare.installed(), chosen)
+    _show("peers", list(rows), json_file)
+
+
+@app.command()
+def device(
+    folder: Path = typer.Option(..., help="For the weights, 4 GB at full size, which the next run finds there."),
+    size: str = typer.Option("full", help="full, or small: a few channels, to try the command."),
+    jobs: list[str] = typer.Option([], "--job", help="VC2 (16 frames of 640x1024) or AD2 (1024x1024); default: both."),
+    compositions: list[str] = typer.Option([], "--composition", help="One of the four; default: all."),
+    repeats: int = typer.Option(3, min=1, help="Runs of each way, interleaved, after one that warms up."),
+    overrides: list[str] = OVERRIDES,
+    json_file: Path | None = JSON,
+) -> None:
+    """The paper's jobs on this machine's GPU, with random weights at full size, against a plain diffusers script."""
+    from evs_batch.bench.device import jobs as papers
+
+    check_choice("--size", [size], papers.weights.SHAPES)
+    chosen = {job: papers.JOBS[job] for job in check_choice("--job", jobs, papers.JOBS) or papers.JOBS}
+    wanted = check_choice("--composition", compositions, papers.COMPOSITIONS) or papers.COMPOSITIONS
+    rows = list(papers.compare(folder, size, chosen, wanted, repeats=repeats, changes=overrides))
+    _show("device", rows, json_file)
+    for job, sides in chosen.items():
+        seconds = papers.parts(folder, sides, changes=overrides)
+        typer.echo(f"{job} in parts: " + ", ".join(f"{part} {taken_s:.2f} s" for part, taken_s in seconds.items()))
 
 
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
@@ -137,6 +166,14 @@ def _seeds(clips: int, validation: bool) -> range:
     from evs_batch.tiny.clips import HELD_OUT_SEEDS, VALIDATION_SEEDS
 
     return (VALIDATION_SEEDS if validation else HELD_OUT_SEEDS)[:clips]
+
+
+def check_choice(option: str, values: Sequence[str], known: Iterable[str]) -> Sequence[Any]:
+    """The values as they are; raises RunError for one that is not known."""
+    for value in values:
+        if value not in known:
+            raise RunError(f"{option} {value}", f"must be one of {', '.join(known)}", nearest(value, known))
+    return values
 
 
 def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None) -> None:

@@ -27,7 +27,8 @@ class Hardware:
         """Put a model where its weights rest."""
         rest = self.device if self.offload == "none" else torch.device("cpu")
         model = model.to(rest, self.dtype).eval().requires_grad_(False)
-        return model.to(memory_format=torch.channels_last)
+        # A U-Net of Stable Diffusion 1.5 is 1.1 times slower so on an H200, and an autoencoder 1.2 to 1.4 times.
+        return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model
 
     def place(self, model: Any) -> Any:
         """Make a model ready for inference here; with `offload`, once, and not one whose weights others will take."""

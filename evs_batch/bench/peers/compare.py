@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import ray
 
 from evs_batch.bench.peers import work as bench
+from evs_batch.bench.peers.work import SCENARIOS, Scenario
 from evs_batch.bench.schedule import ideal_s
 
 SYSTEMS = {
@@ -39,14 +41,16 @@ LOSSES = ("late", "between", "early", "partial")
 KILL_AFTER_S = 4.0  # from the first model call on
 
 
-def compare(clips: int, workers: int, repeats: int, systems: Sequence[str]) -> Iterator[dict[str, Any]]:
+def compare(
+    clips: int, workers: int, repeats: int, systems: Sequence[str], scenarios: Sequence[Scenario] = SCENARIOS
+) -> Iterator[dict[str, Any]]:
     """Rows of the table: repeats without faults one after the other for all systems, then each fault once."""
-    rounds: list[tuple[bench.Scenario, str]] = [("none", system) for _ in range(repeats) for system in systems]
-    faults: list[tuple[bench.Scenario, str]] = [
-        (scenario, system) for scenario in bench.SCENARIOS[1:] for system in systems if system != "sequential"
-    ]
-    found: dict[tuple[bench.Scenario, str], list[dict[str, Any]]] = {}
-    for scenario, system in (*rounds, *faults):
+    none: list[Scenario] = ["none"] * repeats if "none" in scenarios else []
+    faults: list[Scenario] = [scenario for scenario in scenarios if scenario != "none"]
+    found: dict[tuple[Scenario, str], list[dict[str, Any]]] = {}
+    for scenario, system in product((*none, *faults), systems):
+        if scenario != "none" and system == "sequential":
+            continue
         count = clips if scenario == "none" else clips // 2
         count //= workers if system == "sequential" else 1  # it has one worker only
         found.setdefault((scenario, system), []).append(run_apart(system, scenario, count, workers))
@@ -71,7 +75,7 @@ def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {**row, "end": "; ".join(dict.fromkeys(result["end"] for result in results))}
 
 
-def run_apart(system: str, scenario: bench.Scenario, clips: int, workers: int) -> dict[str, Any]:
+def run_apart(system: str, scenario: Scenario, clips: int, workers: int) -> dict[str, Any]:
     """One run in a new process; one that hangs is ended."""
     with tempfile.TemporaryDirectory(prefix="evs-peers-") as name:
         folder = Path(name)
@@ -148,7 +152,7 @@ def _losses(work: bench.Work, first_s: float, last_s: float, best_s: float) -> d
     return {name: seconds / whole_s for name, seconds in zip(LOSSES, lost, strict=True)}
 
 
-def run_here(system: str, scenario: bench.Scenario, clips: int, workers: int, folder: Path) -> None:
+def run_here(system: str, scenario: Scenario, clips: int, workers: int, folder: Path) -> None:
     """One run in this process, on a Ray with so many GPUs that do not exist; writes what was delivered."""
     work = bench.make(clips, workers, scenario, folder)
     module, _, function = SYSTEMS[system].partition(":")
