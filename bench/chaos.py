@@ -29,7 +29,7 @@ RECIPES = {
     "identity": [],
     "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
 }
-PAUSE_S = {"identity": 8.0, "demo": 180.0}  # at most, between two kills: loading models takes a while
+PAUSE_S = {"identity": 8.0, "demo": 60.0}  # at most, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
 MARK = "EVS_BATCH_CHAOS"  # in the environment of all processes that may be killed
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", MARK: str(os.getpid())}
