@@ -25,11 +25,14 @@ class FakeVae:
 
     factor_px = 1
 
+    def __init__(self, device: torch.device = torch.device("cpu")) -> None:
+        self._device = device
+
     def encode(self, frames_FHW3: torch.Tensor) -> torch.Tensor:
-        return frames_FHW3.permute(0, 3, 1, 2).float() / 255
+        return frames_FHW3.to(self._device).permute(0, 3, 1, 2).float() / 255
 
     def decode(self, z_FChw: torch.Tensor) -> torch.Tensor:
-        return z_FChw.permute(0, 2, 3, 1)
+        return z_FChw.permute(0, 2, 3, 1).cpu()
 
 
 class FakeT2I:
@@ -37,7 +40,7 @@ class FakeT2I:
 
     def prompted(self, prompt: torch.Tensor, negative: torch.Tensor, guidance: float, lengths: list[int]) -> evs.Model:
         shift = prompt.repeat_interleave(torch.tensor(lengths))[:, None, None, None]
-        return lambda z, t: torch.tanh(z) * 0.5 + shift * float(t) / 500
+        return lambda z, t: torch.tanh(z) * 0.5 + shift.to(z.device) * float(t) / 500
 
 
 class FakeT2V:
@@ -46,7 +49,7 @@ class FakeT2V:
     def prompted(self, prompt, negative, guidance, plans, lengths) -> evs.Model:
         def window(z_WKChw: torch.Tensor, t: torch.Tensor, place_W2: torch.Tensor) -> torch.Tensor:
             shift = prompt[place_W2[:, 0]][:, None, None, None, None]
-            return 0.5 * (z_WKChw + z_WKChw.mean(1, keepdim=True)) + shift * float(t) / 900
+            return 0.5 * (z_WKChw + z_WKChw.mean(1, keepdim=True)) + shift.to(z_WKChw.device) * float(t) / 900
 
         return windowed(window, plans, lengths)
 
@@ -58,7 +61,7 @@ def fake_text(prompts: list[str]) -> torch.Tensor:
 def fake_runners(recipe: Recipe, device: str = "cpu") -> dict[str, Any]:
     where = torch.device(device)
     return {
-        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(), fake_text, FakeT2I(), where),
+        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(where), fake_text, FakeT2I(), where),
         "t2v": T2VRunner(recipe, T2V_SOURCE, fake_text, FakeT2V(), where),
     }
 
