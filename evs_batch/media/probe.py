@@ -1,5 +1,6 @@
 """What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,6 +23,8 @@ _DEMUX = {
 }
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 codes to those of swscale; 5 and 6 are the same matrix
 _HD_HEIGHT_PX = 720
+DECLARING = {"matroska", "webm", "flv"}  # containers whose header says when the last of their streams ends
+TAIL_S = 1  # that may be missing at most: headers are rounded, and some writers forget the last frames
 
 
 def open_video(file: BinaryIO) -> Any:
@@ -44,7 +47,8 @@ def video_stream(container: Any) -> Any:
 
 def probe(file: BinaryIO) -> VideoFacts:
     """Read a file's packet headers and its first frame; raises MediaError for what cannot be enhanced."""
-    with open_video(file) as container:
+    with contextlib.ExitStack() as opened:
+        container = opened.enter_context(open_video(file))
         stream = video_stream(container)
         context = stream.codec_context
         if context is None:
@@ -54,10 +58,11 @@ def probe(file: BinaryIO) -> VideoFacts:
                 f"{context.width}x{context.height} pixels", f"must be 1 to {MAX_PIXELS}", "scale the video down"
             )
         stamps = _stamps(container, stream)
-        _check_audio(container)
-        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        container = _rewound(container, file, opened)
+        rotation = _rotation(container)
+        _check_audio(_rewound(container, file, opened))
+        rate = _rate(stream)
         pts, durations = _timeline(stamps, stream.time_base, rate)
-        rotation = _rotation(container, stream)
         aspect, width, height = Fraction(stream.sample_aspect_ratio or 1), context.width, context.height
         if rotation % 180:
             aspect, width, height = 1 / aspect, height, width
@@ -70,18 +75,39 @@ def probe(file: BinaryIO) -> VideoFacts:
 
 def _stamps(container: Any, stream: Any) -> list[tuple[int | None, int]]:
     """Timestamp and duration of every shown packet; packets before a trim point are decoded but not shown."""
+    packets, declared_s, end_s = list[tuple[int | None, int, bool]](), _declared_s(container, stream), Fraction(0)
     try:
-        packets = [(p.pts, p.duration or 0, p.is_discard) for p in container.demux(stream) if p.size]
+        for packet in container.demux() if declared_s else container.demux(stream):
+            if packet.size and packet.stream is stream:
+                packets.append((packet.pts, packet.duration or 0, packet.is_discard))
+            if packet.size and packet.pts is not None:
+                end_s = max(end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
     except (av.FFmpegError, IndexError) as error:
         raise MediaError("the file", f"is damaged ({_reason(error)})", "replace it") from error
     if "mov" in container.format.name and len(packets) < stream.frames:
-        raise MediaError(
-            f"{len(packets)} frames", f"the file declares {stream.frames}: it is truncated", "fetch it again"
-        )
+        raise _truncated(f"{len(packets)} frames", f"{stream.frames}")
+    if end_s < declared_s - max(2 / _rate(stream), min(TAIL_S, declared_s / 10)):
+        raise _truncated(f"{float(end_s):.2f} seconds", f"{float(declared_s):.2f}")
     shown = [(pts, duration) for pts, duration, discarded in packets if not discarded]
     if not shown:
         raise MediaError("the file", "has no frames", "replace it")
     return shown
+
+
+def _declared_s(container: Any, stream: Any) -> Fraction:
+    """How long all of the file is by its own header; 0 where it does not say so."""
+    kinds = set(container.format.name.split(","))
+    if "avi" in kinds:
+        return stream.frames / _rate(stream)
+    return Fraction(container.duration or 0, av.time_base) if kinds & DECLARING else Fraction(0)
+
+
+def _rate(stream: Any) -> Fraction:
+    return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _truncated(found: str, declared: str) -> MediaError:
+    return MediaError(found, f"the file declares {declared}: it is truncated", "fetch it again")
 
 
 def _timeline(
@@ -109,11 +135,20 @@ def _out_of_order(stamps: list[tuple[int | None, int]], context: Any) -> bool:
     return bool(context.has_b_frames) and pts == sorted(pts)
 
 
-def _rotation(container: Any, stream: Any) -> int:
-    """Degrees of the display matrix, from the first frame; raises MediaError if it is not a right angle."""
+def _rewound(container: Any, file: BinaryIO, opened: contextlib.ExitStack) -> Any:
+    """The container at its beginning, opened again where it cannot go back (flv whose first frame is late)."""
     try:
         container.seek(0)
-        frame = next(container.decode(stream), None)
+    except av.FFmpegError:
+        file.seek(0)
+        return opened.enter_context(open_video(file))
+    return container
+
+
+def _rotation(container: Any) -> int:
+    """Degrees of the display matrix, from the first frame; raises MediaError if it is not a right angle."""
+    try:
+        frame = next(container.decode(video_stream(container)), None)
     except av.FFmpegError:
         return 0  # decoding will say what is wrong
     if frame and _mirrored(frame):
@@ -153,7 +188,6 @@ def _first_sound(container: Any) -> dict[Any, Any]:
     if not container.streams.audio:
         return {}
     try:
-        container.seek(0)
         return first_packets(container)
     except (av.FFmpegError, IndexError) as error:
         raise MediaError("the sound", f"is damaged ({_reason(error)})", "replace the file") from error

@@ -21,6 +21,7 @@ OUTCOMES = {
     **{name: DAMAGED for name in FILES if "flipped" in name},
     **{name: TRUNCATED for name in FILES if "cut at" in name},
     **{name: BY_FFMPEG for name in FILES if "cut in the middle" in name or ", flipped" in name},
+    **dict.fromkeys(("mkv, cut in the middle", "webm, cut in the middle", "avi, cut in the middle"), TRUNCATED),
     **dict.fromkeys(("cut at 99 %", "faststart, cut at 99 %"), DAMAGED),
     **dict.fromkeys(("pictures of two sizes", "webm of a wide key frame", "no parameter sets"), DAMAGED),
     **dict.fromkeys(("sound only", "sound with a cover"), "has no video stream"),

@@ -242,6 +242,20 @@ def test_what_is_no_whole_video_is_refused_by_name(kind: str, film: Path):
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [("a.mkv", ["aac"]), ("a.flv", ["aac"]), ("a.avi", ["mp3"]), ("a.webm", ["libopus", "-c:v", "libvpx"])],
+)
+def test_a_file_that_says_how_long_it_is_must_be_so_long(name: str, codecs: list[str], tmp_path: Path):
+    lengths = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=4"]
+    sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=4.5"]
+    ffmpeg(*lengths, *sound, "-pix_fmt", "yuv420p", "-c:a", *codecs, str(tmp_path / name))
+    data = (tmp_path / name).read_bytes()
+    assert probe(BytesIO(data)).frames == 100
+    with pytest.raises(MediaError, match="it is truncated"):
+        probe(BytesIO(data[: len(data) * 3 // 5]))
+
+
 def test_verification_catches_missing_frames_and_damage(make_video: Callable[..., Path], tmp_path: Path):
     path = make_video(frames=6)
     verify(path, 6)
