@@ -13,7 +13,7 @@ local: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not ray" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest -m ray -n 2 --dist loadfile
 
 check: lint
 	$(BIN)/python -m pytest -m "not ray and not slow"

@@ -37,7 +37,7 @@ def test_a_submitted_job_enhances_videos_and_writes_the_manifest(head: Head, tmp
 def test_a_stopped_job_commits_what_is_finished_and_the_same_command_resumes(
     head: Head, tmp_path: Path, evs_batch: Callable, make_manifest: Callable[..., Path]
 ):
-    clips, output = 24, tmp_path / "out"
+    clips, output = 60, tmp_path / "out"
     clip = str(ROOT / "manifests" / "clips" / "short.mp4")
     manifest = make_manifest([{"id": f"clip{n}", "uri": clip, "prompt": "a star"} for n in range(clips)])
     command = [str(manifest), "--recipe", "identity", "--output", str(output)]
