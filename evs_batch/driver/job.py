@@ -169,7 +169,7 @@ class Job:
         return None
 
     def _output_uri(self, clip: str) -> str:
-        return storage.join(self._output, "videos", f"{clip}.mp4")
+        return storage.join(self._output, "videos", f"{clip}.{self._recipe.output.container}")
 
     def _parts_uri(self, clip: str) -> str:
         """The folder for the segments of a long clip, until they are one file."""

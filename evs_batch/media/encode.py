@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -12,75 +13,79 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
-from evs_batch.media.probe import first_packets, open_video, sound_packets, video_stream
-from evs_batch.spec.errors import EncodeError, MediaError
+from evs_batch.media.probe import MUXERS, first_packets, open_video, sound_packets, video_stream
+from evs_batch.spec.codecs import CODECS
+from evs_batch.spec.errors import EncodeError, MediaError, RecipeError
 from evs_batch.spec.recipe import Output
 from evs_batch.spec.video import VideoFacts
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
-_MPEG_RANGE = int(ColorRange.MPEG)
-PRESET = "medium"
-REORDERED_FRAMES = 2  # that x264 holds back: three B-frames with a pyramid
-# With AVX-512, x264's macroblock tree gives other bytes at every run, and other ones than with AVX2.
-REPRODUCIBLE = "mbtree=0"
+RGB, RGB_MATRIX = {"bgr0"}, 0
+os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes its settings for every file
 
 
 def encode(
     path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Output, source: BinaryIO | None = None
 ) -> None:
-    """Write (F, H, W, 3) uint8 frames as an mp4 with the source's timestamps, pixel aspect, colour and sound."""
-    with _written(path, facts, source) as (out, begin_s, sound):
+    """Write (F, H, W, 3) uint8 frames with the source's timestamps, pixel aspect, colour and sound."""
+    with _written(path, facts, options, source) as (out, begin_s, sound):
         video = _video_stream(out, frames_FHW3.shape, facts, options)
         clock = round(begin_s / facts.time_base)
         _mux(out, _pictures(frames_FHW3, facts, video, clock), _sound(sound, out, begin_s))
 
 
-def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, source: BinaryIO) -> tuple[int, int]:
-    """Put the parts of a video, each encoded on its own, into one mp4; gives its height and width in pixels.
+def join(
+    path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, options: Output, source: BinaryIO
+) -> tuple[int, int]:
+    """Put the parts of a video, each encoded on its own, into one file; gives its height and width in pixels.
 
     Parts are closed one after the other. Raises EncodeError for parts that do not fit together.
     """
     files = iter(parts)
-    with next(files) as first, _written(path, facts, source) as (out, begin_s, sound):
+    with next(files) as first, _written(path, facts, options, source) as (out, begin_s, sound):
         with open_video(first) as part:
-            video = out.add_stream_from_template(video_stream(part))
+            of_part = video_stream(part)
+            video = out.add_stream_from_template(of_part, opaque=True)
+            if options.container != "mkv":
+                video.codec_context.codec_tag = of_part.codec_context.codec_tag
             video.time_base = facts.time_base
             size = video.codec_context.height, video.codec_context.width
         clock = round(begin_s / facts.time_base)
-        _mux(out, _moved(chain([first], files), facts, video, clock), _sound(sound, out, begin_s))
+        held_back = CODECS[options.codec].held_back
+        _mux(out, _moved(chain([first], files), facts, video, held_back, clock), _sound(sound, out, begin_s))
         return size
 
 
-def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
-    """The packets of all parts with the video's timestamps; each part counts its own from zero.
+def _moved(files: Iterable[BinaryIO], facts: VideoFacts, video: Any, held_back: int, clock: int) -> Iterator[Any]:
+    """The packets of all parts with the video's timestamps: in a part, they only say which frame a packet is.
 
     A packet is decoded when a frame is shown that is as many earlier as the encoder holds back.
     """
     number = 0
-    duration_at = dict(zip(facts.pts, facts.durations, strict=True))  # parts lose those of the last frames
-    early = facts.pts[min(REORDERED_FRAMES, facts.frames - 1)] - facts.pts[0]
+    early = facts.pts[min(held_back, facts.frames - 1)] - facts.pts[0]
     for file in files:
         file.seek(0)
-        offset = facts.pts[number] - clock
         with file, open_video(file) as part:
-            stream = video_stream(part)
+            stream, first = video_stream(part), number
             if stream.codec_context.extradata != video.codec_context.extradata:
                 raise ValueError("a part has other settings of the encoder than the first one")
-            scale = stream.time_base / facts.time_base
-            for packet in part.demux(stream):
-                if packet.size:
-                    begun = number >= REORDERED_FRAMES
-                    packet.pts = int(packet.pts * scale) + offset
-                    packet.duration = duration_at[packet.pts + clock]
-                    packet.dts = (facts.pts[number - REORDERED_FRAMES] if begun else facts.pts[number] - early) - clock
-                    packet.stream, packet.time_base = video, facts.time_base
-                    number += 1
-                    yield packet
+            packets = [packet for packet in part.demux(stream) if packet.size]
+            rank = {pts: at for at, pts in enumerate(sorted(packet.pts for packet in packets))}
+            for packet in packets:
+                frame = first + rank[packet.pts]
+                packet.pts, packet.duration = facts.pts[frame] - clock, facts.durations[frame]
+                begun = number >= held_back
+                packet.dts = (facts.pts[number - held_back] if begun else facts.pts[number] - early) - clock
+                packet.stream, packet.time_base = video, facts.time_base
+                number += 1
+                yield packet
 
 
 @contextlib.contextmanager
-def _written(path: Path, facts: VideoFacts, source: BinaryIO | None) -> Iterator[tuple[Any, Fraction, Any]]:
-    """A new mp4 file, the second at which all tracks begin, and the container that its sound comes from.
+def _written(
+    path: Path, facts: VideoFacts, options: Output, source: BinaryIO | None
+) -> Iterator[tuple[Any, Fraction, Any]]:
+    """A new file, the second at which all tracks begin, and the container that its sound comes from.
 
     Raises EncodeError for what cannot be written.
     """
@@ -88,11 +93,17 @@ def _written(path: Path, facts: VideoFacts, source: BinaryIO | None) -> Iterator
         begin_s = _begin_s(source, facts) if source else Fraction(0)
         with (
             open_video(source) if source else contextlib.nullcontext() as sound,
-            av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out,
+            av.open(str(path.absolute()), "w", format=MUXERS[options.container], options=_first(options)) as out,
         ):
             yield out, begin_s, sound
     except (av.FFmpegError, ValueError, MediaError) as error:
-        raise EncodeError("the result", f"cannot be written as mp4 ({error})", "see the message") from error
+        kind = f"{options.codec} in {options.container}"
+        raise EncodeError("the result", f"cannot be written as {kind} ({error})", "see the message") from error
+
+
+def _first(options: Output) -> dict[str, str]:
+    """What lets a player begin before it has all of the file."""
+    return {"avoid_negative_ts": "disabled"} if options.container == "mkv" else {"movflags": "+faststart"}
 
 
 def _mux(out: Any, pictures: Iterator[Any], sound: Iterator[Any]) -> None:
@@ -139,21 +150,55 @@ def _time_s(packet: Any) -> float:
 
 def _video_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: Output) -> Any:
     _, height, width, _ = shape
-    video = out.add_stream("libx264", rate=facts.rate)
+    codec = CODECS[options.codec]
+    video = out.add_stream(codec.encoder, rate=facts.rate)
     video.width, video.height = width, height
-    video.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
-    video.options = {"crf": str(options.quality), "preset": PRESET, "x264-params": REPRODUCIBLE}
+    video.pix_fmt = pixel_format(options, height, width)
+    video.options = codec.options(options.preset, options.quality)
     video.time_base = video.codec_context.time_base = facts.time_base
     video.codec_context.sample_aspect_ratio = facts.aspect
     video.codec_context.thread_count = ENCODER_THREADS
-    video.codec_context.colorspace = facts.matrix
-    video.codec_context.color_range = _MPEG_RANGE
+    _tag(video.codec_context, facts, video.pix_fmt)
     return video
+
+
+def pixel_format(options: Output, height: int, width: int) -> str:
+    """The recipe's, or where a side is odd the one of the codec that has a colour for each pixel.
+
+    Raises RecipeError for pictures that the codec does not take.
+    """
+    codec = CODECS[options.codec]
+    if min(height, width) < codec.least_px:
+        raise RecipeError(
+            f"{options.codec} of {width}x{height} pixels", f"must have sides of {codec.least_px} pixels or more",
+            "choose another output.codec",
+        )  # fmt: skip
+    wanted = options.pixel_format or codec.pixels[0]
+    whole = wanted.replace("420", "444").replace("422", "444")
+    if wanted == whole or (width % 2 == 0 and (height % 2 == 0 or "422" in wanted)):
+        return wanted
+    if whole not in codec.pixels:
+        raise RecipeError(
+            f"{options.codec} of {width}x{height} pixels", "must have even sides", "choose another output.codec"
+        )
+    return whole
+
+
+def _tag(of: Any, facts: VideoFacts, pixel_format: str) -> None:
+    """Say what the colours of a frame or an encoder mean, as its source does."""
+    of.color_primaries, of.color_trc = facts.primaries, facts.transfer
+    if pixel_format in RGB:
+        of.colorspace, of.color_range = RGB_MATRIX, ColorRange.JPEG
+    else:
+        of.colorspace, of.color_range = facts.matrix, ColorRange.MPEG
 
 
 def _frame(picture_HW3: np.ndarray, index: int, facts: VideoFacts, video: Any) -> av.VideoFrame:
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture_HW3), format="rgb24")
-    frame = rgb.reformat(format=video.pix_fmt, dst_colorspace=facts.matrix, dst_color_range=_MPEG_RANGE)
+    if video.pix_fmt in RGB:
+        frame = rgb.reformat(format=video.pix_fmt)
+    else:
+        frame = rgb.reformat(format=video.pix_fmt, dst_colorspace=facts.matrix, dst_color_range=int(ColorRange.MPEG))
     frame.duration, frame.time_base = facts.durations[index], facts.time_base
-    frame.colorspace, frame.color_range = facts.matrix, _MPEG_RANGE
+    _tag(frame, facts, video.pix_fmt)
     return frame

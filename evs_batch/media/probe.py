@@ -23,6 +23,7 @@ _DEMUX = {
 }
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 codes to those of swscale; 5 and 6 are the same matrix
 _HD_HEIGHT_PX = 720
+MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 DECLARING = {"matroska", "webm", "flv"}  # containers whose header says when the last of their streams ends
 TAIL_S = 1  # that may be missing at most: headers are rounded, and some writers forget the last frames
 
@@ -45,11 +46,14 @@ def video_stream(container: Any) -> Any:
     raise MediaError("the file", "has no video stream", "remove the row or replace the file")
 
 
-def probe(file: BinaryIO) -> VideoFacts:
-    """Read a file's packet headers and its first frame; raises MediaError for what cannot be enhanced."""
+def probe(file: BinaryIO, container: str = "mp4") -> VideoFacts:
+    """Read a file's packet headers and its first frame; raises MediaError for what cannot be enhanced.
+
+    `container` is the one of the result, which must be able to hold the sound.
+    """
     with contextlib.ExitStack() as opened:
-        container = opened.enter_context(open_video(file))
-        stream = video_stream(container)
+        source = opened.enter_context(open_video(file))
+        stream = video_stream(source)
         context = stream.codec_context
         if context is None:
             raise MediaError("the video", "is in an unknown codec", "convert it to H.264")
@@ -57,10 +61,10 @@ def probe(file: BinaryIO) -> VideoFacts:
             raise MediaError(
                 f"{context.width}x{context.height} pixels", f"must be 1 to {MAX_PIXELS}", "scale the video down"
             )
-        stamps = _stamps(container, stream)
-        container = _rewound(container, file, opened)
-        rotation = _rotation(container)
-        _check_audio(_rewound(container, file, opened))
+        stamps = _stamps(source, stream)
+        source = _rewound(source, file, opened)
+        rotation = _rotation(source)
+        _check_audio(_rewound(source, file, opened), container)
         rate = _rate(stream)
         pts, durations = _timeline(stamps, stream.time_base, rate)
         aspect, width, height = Fraction(stream.sample_aspect_ratio or 1), context.width, context.height
@@ -70,6 +74,7 @@ def probe(file: BinaryIO) -> VideoFacts:
             width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=rate,
             matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
             rotation=rotation, stamped=_complete(stamps) and not _out_of_order(stamps, context),
+            primaries=int(context.color_primaries), transfer=int(context.color_trc),
         )  # fmt: skip
 
 
@@ -168,19 +173,19 @@ def _mirrored(frame: Any) -> bool:
     return False
 
 
-def _check_audio(container: Any) -> None:
+def _check_audio(source: Any, container: str) -> None:
     """Sound is copied, so it must fit the result; better known now than after all the work."""
-    for stream, packet in _first_sound(container).items():
+    for stream, packet in _first_sound(source).items():
         try:
-            with av.open(BytesIO(), "w", format="mp4") as result:
+            with av.open(BytesIO(), "w", format=MUXERS[container]) as result:
                 copy = result.add_stream_from_template(stream)
                 if packet:
                     packet.stream = copy
                     result.mux(packet)
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(
-                f"audio in {_codec(stream)}", f"cannot be copied into mp4 ({_reason(error)})",
-                "convert the sound to AAC",
+                f"audio in {_codec(stream)}", f"cannot be copied into {container} ({_reason(error)})",
+                "convert the sound to AAC, or set output.container = 'mkv'",
             ) from error  # fmt: skip
 
 

@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from evs_batch.spec.codecs import CODECS
+from evs_batch.spec.errors import RecipeError
+
 PAPER, RELEASE, OURS = "EVS, {}", "`{}` of the release", "evs-batch"
 _MODEL = "name in the model zoo, path of a diffusers folder or of a checkpoint file, or hub id (owner/name@commit)"
 _GUIDANCE = "classifier-free guidance; 1 turns it off"
@@ -126,9 +129,33 @@ class Sfi(BaseModel, frozen=True, extra="forbid"):
 class Output(BaseModel, frozen=True, extra="forbid"):
     """How results are encoded."""
 
-    container: Literal["mp4"] = key("mp4", "file format")
-    codec: Literal["h264"] = key("h264", "video codec")
-    quality: int = key(14, "constant rate factor: lower is better and larger", "x264", ge=0, le=51)
+    container: Literal["mp4", "mov", "mkv"] = key("mp4", "file format")
+    codec: Literal["h264", "av1", "vp9", "ffv1", "prores"] = key("h264", "video codec; ffv1 loses nothing")
+    preset: Literal["draft", "balanced", "archive"] = key("balanced", "how long the encoder takes to make files small")
+    pixel_format: str = key("", "as FFmpeg names it, yuv420p10le for 10 bits; by default the codec's usual one")
+    quality: int = key(
+        14, "constant rate factor: lower is better and larger; up to 51, with av1 and vp9 to 63; ffv1 and prores have "
+        "none", "x264", ge=0, le=63,
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _check(self) -> "Output":
+        codec = CODECS[self.codec]
+        if self.container not in codec.containers:
+            raise RecipeError(
+                f"output.container={self.container!r}", f"cannot hold {self.codec}",
+                f"set output.container = {codec.containers[0]!r}",
+            )  # fmt: skip
+        if self.pixel_format and self.pixel_format not in codec.pixels:
+            raise RecipeError(
+                f"output.pixel_format={self.pixel_format!r}", f"is none of {self.codec}'s",
+                f"use one of {', '.join(codec.pixels)}",
+            )  # fmt: skip
+        if codec.lossy_to and self.quality > codec.lossy_to:
+            raise RecipeError(
+                f"output.quality={self.quality}", f"must be at most {codec.lossy_to} with {self.codec}", "lower it"
+            )
+        return self
 
 
 class Runtime(BaseModel, frozen=True, extra="forbid"):

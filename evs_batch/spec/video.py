@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 BT601 = 5  # as FFmpeg's scaler counts matrices
+UNSAID = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +13,7 @@ class VideoFacts:
 
     `pts` and `durations` are in display order, in units of `time_base` seconds, and as the file has them where it is
     `stamped`; `rotation` is in degrees, counter-clockwise, and already in `width`, `height` and `aspect`.
+    `primaries` and `transfer` are codes of H.273 (2: not said).
     """
 
     width: int
@@ -25,6 +27,8 @@ class VideoFacts:
     aspect: Fraction
     rotation: int = 0
     stamped: bool = True
+    primaries: int = UNSAID
+    transfer: int = UNSAID
 
     @property
     def frames(self) -> int:

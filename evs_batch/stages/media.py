@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader
-from evs_batch.media.encode import encode, join
+from evs_batch.media.encode import encode, join, pixel_format
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError, StorageError
@@ -50,7 +50,8 @@ class MediaRunner:
 
     def _probe(self, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:
-            facts = probe(file)
+            facts = probe(file, self.recipe.output.container)
+        pixel_format(self.recipe.output, *self.recipe.output_size(facts.height, facts.width))
         sizes = measure(self.recipe, facts, item.budget_bytes)
         if sizes[0].segments.count == 1:
             return Result(arrays={}, probed=Probed(facts=facts, size=sizes[0], parts=item.parts))
@@ -60,7 +61,7 @@ class MediaRunner:
         name, size = next((found for found in folders.items() if found[0] in begun), next(iter(folders.items())))
         parts = storage.join(item.parts, name)
         there = storage.names(parts) if name in begun else set()
-        done = frozenset(number for number in range(size.segments.count) if _part_name(number) in there)
+        done = frozenset(number for number in range(size.segments.count) if self._part_name(number) in there)
         return Result(arrays={}, probed=Probed(facts=facts, size=replace(size, done=done), parts=parts))
 
     def _decode(self, item: Item, arrays: Arrays) -> Result:
@@ -89,10 +90,10 @@ class MediaRunner:
     def _encode(self, item: Item, arrays: Arrays) -> Result:
         frames_FHW3, facts, options = arrays["frames"], item.known, self.recipe.output
         with scratch.folder() as folder:
-            path = Path(folder) / "result.mp4"
+            path = Path(folder) / f"result.{options.container}"
             if item.segments.count > 1:
                 encode(path, frames_FHW3, facts.from_zero(), options)
-                storage.publish(path, _part(item, item.number))
+                storage.publish(path, self._part(item, item.number))
                 return Result(arrays={})
             with storage.open_input(item.clip.uri) as source:
                 encode(path, frames_FHW3, facts, options, source)
@@ -100,9 +101,16 @@ class MediaRunner:
 
     def _join(self, item: Item, arrays: Arrays) -> Result:
         with scratch.folder() as folder, storage.open_input(item.clip.uri) as source:
-            path = Path(folder) / "result.mp4"
-            parts = (_open_part(item, number) for number in range(item.segments.count))
-            return _published(path, item, *join(path, parts, item.known, source))
+            options = self.recipe.output
+            path = Path(folder) / f"result.{options.container}"
+            parts = (_open_part(self._part(item, number)) for number in range(item.segments.count))
+            return _published(path, item, *join(path, parts, item.known, options, source))
+
+    def _part(self, item: Item, number: int) -> str:
+        return storage.join(item.parts, self._part_name(number))
+
+    def _part_name(self, number: int) -> str:
+        return f"{number:06}.{self.recipe.output.container}"
 
 
 def _digest(identity: Any) -> str:
@@ -115,22 +123,12 @@ def _close(reader: Reader) -> None:
     reader.file.close()
 
 
-def _open_part(item: Item, number: int) -> BinaryIO:
+def _open_part(uri: str) -> BinaryIO:
     """A part of our own: that it cannot be read is not the fault of the source, and may pass."""
     try:
-        return storage.open_input(_part(item, number))
+        return storage.open_input(uri)
     except MediaError as error:
-        raise EncodeError(
-            _part(item, number), f"is a part of the result and cannot be read ({error})", "try again"
-        ) from error
-
-
-def _part(item: Item, number: int) -> str:
-    return storage.join(item.parts, _part_name(number))
-
-
-def _part_name(number: int) -> str:
-    return f"{number:06}.mp4"
+        raise EncodeError(uri, f"is a part of the result and cannot be read ({error})", "try again") from error
 
 
 def _published(path: Path, item: Item, height: int, width: int) -> Result:

@@ -1,6 +1,6 @@
 """The output folder of a run: which rows are done, and how that is recorded.
 
-videos/<id>.mp4      published first
+videos/<id>.mp4      (or .mov, .mkv) published first
 manifest/*.parquet   then its row; parts, each written whole (parts.py)
 _run/run.json        recipe, manifest and version that the folder belongs to
 _run/done.json       what has been finished, so that the same command is over in seconds
@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from evs_batch.spec.codecs import CONTAINERS
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.store import lease, locks, parts, shards, storage
@@ -167,7 +168,8 @@ def leftovers(uri: str) -> dict[str, int]:
     """What drivers and workers that were killed left behind, by kind; the same command again finishes or removes it."""
     videos = {name for name in storage.names(storage.join(uri, "videos")) if not name.endswith(storage.PARTIAL)}
     for table in committed_tables(uri, ["id"]):
-        videos.difference_update(f"{name}.mp4" for name in table["id"].to_pylist())
+        ids = table["id"].to_pylist()
+        videos.difference_update(f"{name}.{kind}" for name in ids for kind in CONTAINERS)
     found = {
         "half files": len(_half_files(uri)),
         "videos without a row": len(videos),

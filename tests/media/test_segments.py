@@ -139,7 +139,7 @@ def test_parts_are_joined_with_the_sources_timestamps_and_sound(ends: list[int],
         frames = decode(file, facts)
     with path.open("rb") as file:
         parts = [part.open("rb") for part in in_parts(tmp_path, frames, facts, ends)]
-        assert join(out, parts, facts, file) == (98, 130)
+        assert join(out, parts, facts, Output(), file) == (98, 130)
     assert all(part.closed for part in parts)
     verify(out, 36)
     again = facts_of(out)
@@ -156,7 +156,7 @@ def test_a_variable_frame_rate_survives_the_joints(tmp_path: Path, make_video: C
     facts = replace(constant_rate(10, 32, 48, Fraction(25)), pts=pts, durations=durations, time_base=Fraction(1, 1000))
     parts = in_parts(tmp_path, stripes(10, 32, 48), facts, [4, 5, 10])
     with make_video().open("rb") as silent:
-        join(tmp_path / "vfr.mp4", [part.open("rb") for part in parts], facts, silent)
+        join(tmp_path / "vfr.mp4", [part.open("rb") for part in parts], facts, Output(), silent)
     verify(tmp_path / "vfr.mp4", 10)
     found = facts_of(tmp_path / "vfr.mp4")
     assert tuple(stamp * found.time_base * 1000 for stamp in found.pts) == pts
@@ -172,9 +172,9 @@ def test_parts_of_another_encoder_are_refused(tmp_path: Path, make_video: Callab
     encode(parts[1], stripes(4, 48, 32), constant_rate(4, 48, 32, Fraction(25)), Output())
     files = [part.open("rb") for part in parts]
     with make_video().open("rb") as silent, pytest.raises(EncodeError, match="other settings"):
-        join(tmp_path / "out.mp4", files, facts, silent)
+        join(tmp_path / "out.mp4", files, facts, Output(), silent)
     with pytest.raises(EncodeError, match="cannot be written"):
-        join(tmp_path / "no" / "out.mp4", [(first := parts[0].open("rb"))], facts, parts[0].open("rb"))
+        join(tmp_path / "no" / "out.mp4", [(first := parts[0].open("rb"))], facts, Output(), parts[0].open("rb"))
     assert all(file.closed for file in (*files, first))
 
 

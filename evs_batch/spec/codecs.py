@@ -1,0 +1,63 @@
+"""Video codecs of results: what each of them is to FFmpeg, in which files it goes, and what a preset means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PRESETS = ("draft", "balanced", "archive")
+CONTAINERS = ("mp4", "mov", "mkv")  # as names of files end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """`pixels` are its pixel formats, the usual one first; `presets` and `always` are options of its encoder.
+
+    `lossy_to` is the largest value of `output.quality`, 0 for codecs that have no such scale; `held_back` how many
+    frames its encoder keeps, with every preset, before it gives the first; `least_px` the smallest side that it takes.
+
+    HEVC is not among them: the x265 of PyAV 18.1 writes to memory that is not its own.
+    """
+
+    encoder: str
+    containers: tuple[str, ...]
+    pixels: tuple[str, ...]
+    presets: tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]
+    lossy_to: int = 0
+    held_back: int = 0
+    least_px: int = 1
+    always: Mapping[str, str] = field(default_factory=dict)
+
+    def options(self, preset: str, quality: int) -> dict[str, str]:
+        """Options of the encoder."""
+        scale = {"crf": str(quality)} if self.lossy_to else {}
+        return {**self.always, **self.presets[PRESETS.index(preset)], **scale}
+
+
+ALL_420 = ("yuv420p", "yuv420p10le")
+ALL = (*ALL_420, "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le")
+
+CODECS: Mapping[str, Codec] = {
+    "h264": Codec(
+        encoder="libx264", containers=("mp4", "mov", "mkv"), pixels=ALL, lossy_to=51, held_back=2,
+        presets=({"preset": "veryfast"}, {"preset": "medium"}, {"preset": "slow"}),
+        # With AVX-512, x264's macroblock tree gives other bytes at every run, and other ones than with AVX2.
+        always={"x264-params": "mbtree=0"},
+    ),
+    "av1": Codec(
+        encoder="libsvtav1", containers=("mp4", "mkv"), pixels=ALL_420, lossy_to=63, least_px=64,
+        presets=({"preset": "10"}, {"preset": "8"}, {"preset": "5"}),
+        always={"svtav1-params": "lp=1"},
+    ),
+    "vp9": Codec(
+        encoder="libvpx-vp9", containers=("mp4", "mkv"), pixels=("yuv420p", "yuv422p", "yuv444p"), lossy_to=63,
+        presets=({"cpu-used": "6"}, {"cpu-used": "4"}, {"cpu-used": "1"}),
+        always={"b": "0", "deadline": "good"},
+    ),
+    "ffv1": Codec(
+        encoder="ffv1", containers=("mkv",), pixels=("bgr0", "yuv444p", "yuv420p"), presets=({}, {}, {}),
+        always={"level": "3", "g": "1", "slicecrc": "1"},
+    ),
+    "prores": Codec(
+        encoder="prores_ks", containers=("mov", "mkv"), pixels=("yuv422p10le", "yuv444p10le"),
+        presets=({"profile": "lt"}, {"profile": "standard"}, {"profile": "hq"}),
+    ),
+}  # fmt: skip
