@@ -93,7 +93,7 @@ def _written(
         begin_s = _begin_s(source, facts) if source else Fraction(0)
         with (
             open_video(source) if source else contextlib.nullcontext() as sound,
-            av.open(str(path.absolute()), "w", format=MUXERS[options.container], options=_first(options)) as out,
+            av.open(str(path.absolute()), "w", format=MUXERS[options.container], options=_muxing(options)) as out,
         ):
             yield out, begin_s, sound
     except (av.FFmpegError, ValueError, MediaError) as error:
@@ -101,9 +101,11 @@ def _written(
         raise EncodeError("the result", f"cannot be written as {kind} ({error})", "see the message") from error
 
 
-def _first(options: Output) -> dict[str, str]:
-    """What lets a player begin before it has all of the file."""
-    return {"avoid_negative_ts": "disabled"} if options.container == "mkv" else {"movflags": "+faststart"}
+def _muxing(options: Output) -> dict[str, str]:
+    """Where the index is, for players that have not got all of the file; sound before zero moves nothing."""
+    if options.container == "mkv":
+        return {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}  # else a file gets a number of its own
+    return {"movflags": "+faststart"}
 
 
 def _mux(out: Any, pictures: Iterator[Any], sound: Iterator[Any]) -> None:

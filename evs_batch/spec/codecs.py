@@ -14,7 +14,8 @@ class Codec:
     `lossy_to` is the largest value of `output.quality`, 0 for codecs that have no such scale; `held_back` how many
     frames its encoder keeps, with every preset, before it gives the first; `least_px` the smallest side that it takes.
 
-    HEVC is not among them: the x265 of PyAV 18.1 writes to memory that is not its own.
+    Not among them: HEVC (the x265 of PyAV 18.1 writes to memory that is not its own) and ProRes (its encoders read what
+    is beyond a picture whose sides are no multiples of 16, which is something else at every run).
     """
 
     encoder: str
@@ -55,9 +56,5 @@ CODECS: Mapping[str, Codec] = {
     "ffv1": Codec(
         encoder="ffv1", containers=("mkv",), pixels=("bgr0", "yuv444p", "yuv420p"), presets=({}, {}, {}),
         always={"level": "3", "g": "1", "slicecrc": "1"},
-    ),
-    "prores": Codec(
-        encoder="prores_ks", containers=("mov", "mkv"), pixels=("yuv422p10le", "yuv444p10le"),
-        presets=({"profile": "lt"}, {"profile": "standard"}, {"profile": "hq"}),
     ),
 }  # fmt: skip

@@ -130,12 +130,12 @@ class Output(BaseModel, frozen=True, extra="forbid"):
     """How results are encoded."""
 
     container: Literal["mp4", "mov", "mkv"] = key("mp4", "file format")
-    codec: Literal["h264", "av1", "vp9", "ffv1", "prores"] = key("h264", "video codec; ffv1 loses nothing")
+    codec: Literal["h264", "av1", "vp9", "ffv1"] = key("h264", "video codec; ffv1 loses nothing")
     preset: Literal["draft", "balanced", "archive"] = key("balanced", "how long the encoder takes to make files small")
     pixel_format: str = key("", "as FFmpeg names it, yuv420p10le for 10 bits; by default the codec's usual one")
     quality: int = key(
-        14, "constant rate factor: lower is better and larger; up to 51, with av1 and vp9 to 63; ffv1 and prores have "
-        "none", "x264", ge=0, le=63,
+        14, "constant rate factor: lower is better and larger; up to 51, with av1 and vp9 to 63; ffv1 has none",
+        "x264", ge=0, le=63,
     )  # fmt: skip
 
     @model_validator(mode="after")
