@@ -83,7 +83,7 @@ def open_ledger(
     schema = pa.schema([*fields, *outputs])
     try:
         parts.parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
-    except (pa.ArrowException, NotImplementedError) as error:
+    except pa.ArrowException as error:
         raise ManifestError("a column", f"cannot be passed through ({error})", "leave it out") from error
     return Ledger(schema, Parts(_manifest(uri)), check)
 
