@@ -83,9 +83,13 @@ def pick_hardware(precision: str, threads: int, offload: str = "none") -> Hardwa
     """The first GPU that this process may use, else `threads` CPU threads; fp32 where bf16 would be slower."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if precision == "bf16" and multiplies_bf16(device) else torch.float32
-    return Hardware(device, dtype, offload)
+    dtype = torch.bfloat16 if precision == "bf16" and multiplies_bf16(device()) else torch.float32
+    return Hardware(device(), dtype, offload)
+
+
+def device() -> torch.device:
+    """The first GPU that this process may use, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from evs_batch.algo.noise import frame_noise
 from evs_batch.bench.device import plain, weights
 from evs_batch.evaluate.reference import psnr
+from evs_batch.models.hardware import device
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import Enhancer, load_enhancer
@@ -76,20 +77,15 @@ def parts(folder: Path, sides: tuple[int, int], *, frames: int = 16, changes: Se
         ("decode", t2i.vae, "_decode"),
     ):  # fmt: skip
         setattr(part, method, _clocked(getattr(part, method), name, seconds))
-    _, total_s = _timed(partial(_enhanced, enhancer, video))
+    _, total_s = timed(partial(_enhanced, enhancer, video))
     return {**seconds, "between": total_s - sum(seconds.values()), "total": total_s}
-
-
-def device() -> torch.device:
-    """The device that jobs use here."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def peak_tflops(dtype: torch.dtype) -> float:
     """The rate of a large matrix product on random values, in 10^12 operations a second."""
     side = MATRIX if torch.cuda.is_available() else MATRIX // 8
     a, b = (torch.randn(side, side, device=device(), dtype=dtype) for _ in range(2))
-    taken_s = [_timed(lambda: a @ b)[1] for _ in range(PRODUCTS)]
+    taken_s = [timed(lambda: a @ b)[1] for _ in range(PRODUCTS)]
     return 2 * side**3 / median(taken_s[3:]) / 1e12
 
 
@@ -119,7 +115,7 @@ def _by_turns(ways: Mapping[str, Way], repeats: int) -> dict[str, dict[str, floa
     for repeat in range(repeats + 1):  # the first one warms up
         for way, call in ways.items():
             held_gb = _forget_peak()
-            made[way], seconds = _timed(call)
+            made[way], seconds = timed(call)
             memory_gb[way] = _peak_gb() - held_gb
             taken_s[way] += [seconds] if repeat else []
     with FlopCounterMode(display=False) as counter:
@@ -145,7 +141,8 @@ def _enhanced(enhancer: Enhancer, video: np.ndarray) -> np.ndarray:
     return enhancer([video], [CLIP])[0]
 
 
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call gives, and the seconds until the device has done it."""
     _wait()
     began_s = time.perf_counter()
     made = call()
@@ -155,7 +152,7 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def _clocked(call: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
-        made, taken_s = _timed(partial(call, *args))
+        made, taken_s = timed(partial(call, *args))
         seconds[name] += taken_s
         return made
 
