@@ -20,7 +20,7 @@ from evs_batch.spec.recipe import Output
 from evs_batch.spec.video import VideoFacts
 
 ENCODER_THREADS = 1  # one thread gives the same bytes everywhere
-RGB, RGB_MATRIX = {"bgr0"}, 0
+RGB = {"bgr0"}
 os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes its settings for every file
 
 
@@ -44,10 +44,7 @@ def join(
     files = iter(parts)
     with next(files) as first, _written(path, facts, options, source) as (out, begin_s, sound):
         with open_video(first) as part:
-            of_part = video_stream(part)
-            video = out.add_stream_from_template(of_part, opaque=True)
-            if options.container != "mkv":
-                video.codec_context.codec_tag = of_part.codec_context.codec_tag
+            video = out.add_stream_from_template(video_stream(part), opaque=True)  # AV1 has a decoder of another name
             video.time_base = facts.time_base
             size = video.codec_context.height, video.codec_context.width
         clock = round(begin_s / facts.time_base)
@@ -189,9 +186,7 @@ def pixel_format(options: Output, height: int, width: int) -> str:
 def _tag(of: Any, facts: VideoFacts, pixel_format: str) -> None:
     """Say what the colours of a frame or an encoder mean, as its source does."""
     of.color_primaries, of.color_trc = facts.primaries, facts.transfer
-    if pixel_format in RGB:
-        of.colorspace, of.color_range = RGB_MATRIX, ColorRange.JPEG
-    else:
+    if pixel_format not in RGB:
         of.colorspace, of.color_range = facts.matrix, ColorRange.MPEG
 
 

@@ -24,6 +24,7 @@ _DEMUX = {
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 codes to those of swscale; 5 and 6 are the same matrix
 _HD_HEIGHT_PX = 720
 MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
+OR_MKV = ", or set output.container = 'mkv', which holds more"
 DECLARING = {"matroska", "webm", "flv"}  # containers whose header says when the last of their streams ends
 TAIL_S = 1  # that may be missing at most: headers are rounded, and some writers forget the last frames
 
@@ -185,7 +186,7 @@ def _check_audio(source: Any, container: str) -> None:
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(
                 f"audio in {_codec(stream)}", f"cannot be copied into {container} ({_reason(error)})",
-                "convert the sound to AAC, or set output.container = 'mkv'",
+                f"convert the sound to AAC{'' if container == 'mkv' else OR_MKV}",
             ) from error  # fmt: skip
 
 

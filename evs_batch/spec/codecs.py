@@ -46,12 +46,12 @@ CODECS: Mapping[str, Codec] = {
     "av1": Codec(
         encoder="libsvtav1", containers=("mp4", "mkv"), pixels=ALL_420, lossy_to=63, least_px=64,
         presets=({"preset": "10"}, {"preset": "8"}, {"preset": "5"}),
-        always={"svtav1-params": "lp=1"},
+        always={"svtav1-params": "lp=1"},  # one core for a call, as everywhere
     ),
     "vp9": Codec(
         encoder="libvpx-vp9", containers=("mp4", "mkv"), pixels=("yuv420p", "yuv422p", "yuv444p"), lossy_to=63,
         presets=({"cpu-used": "6"}, {"cpu-used": "4"}, {"cpu-used": "1"}),
-        always={"b": "0", "deadline": "good"},
+        always={"deadline": "good"},
     ),
     "ffv1": Codec(
         encoder="ffv1", containers=("mkv",), pixels=("bgr0", "yuv444p", "yuv420p"), presets=({}, {}, {}),

@@ -99,12 +99,16 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
 def test_shards_divide_a_manifest_and_share_a_folder(tmp_path: Path, evs_batch, make_video, make_manifest):
     make_video("a.mp4")
     manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(5)])
-    command = ("run", manifest, "--recipe", "identity", "--output", tmp_path / "out")
+    lossless = ("--set", "output.codec=ffv1", "--set", "output.container=mkv")
+    command = ("run", manifest, "--recipe", "identity", *lossless, "--output", tmp_path / "out")
     evs_batch(*command, "--shard", "2/2")
     assert sorted(row["id"] for row in output_rows(tmp_path / "out")) == ["clip1", "clip3"]
     evs_batch(*command, "--shard", "1/2")
     assert sorted(row["id"] for row in output_rows(tmp_path / "out")) == [f"clip{n}" for n in range(5)]
-    assert "5 of 5 rows committed" in evs_batch("status", tmp_path / "out").stdout
+    said = evs_batch("status", tmp_path / "out").stdout
+    assert "5 of 5 rows committed" in said
+    assert "without a row" not in said
+    assert {Path(row["output_uri"]).name for row in output_rows(tmp_path / "out")} == {f"clip{n}.mkv" for n in range(5)}
 
 
 def test_no_source_is_overwritten_by_its_result(tmp_path: Path, evs_batch, make_video, make_manifest):

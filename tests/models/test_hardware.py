@@ -38,6 +38,12 @@ def test_bf16_is_asked_of_this_processor():
     assert hardware.multiplies_bf16(torch.device("cuda"))
 
 
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("meta", False)])
+def test_weights_are_in_the_order_of_channels_on_the_cpu_only(device: str, last: bool):
+    held = hardware.Hardware(torch.device(device), torch.float32).hold(nn.Conv2d(4, 4, 3))
+    assert held.weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
 def test_offloaded_networks_take_turns_on_the_device():
     """On the CPU, where being on the device means to be a copy."""
     here = hardware.Hardware(torch.device("cpu"), torch.float32, "models")

@@ -9,7 +9,7 @@ import pytest
 
 from evs_batch.media.decode import decode
 from evs_batch.media.probe import probe
-from evs_batch.spec.errors import EncodeError, MediaError
+from evs_batch.spec.errors import EncodeError, MediaError, RecipeError
 from evs_batch.spec.recipe import Recipe, load_recipe, parse_recipe
 from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.video import VideoFacts
@@ -83,6 +83,21 @@ def test_large_pictures_leave_room_for_few_open_files(film: Path, monkeypatch: p
     for number in range(4):
         run(runner, DECODE, item(film, segments, 0, f"clip{number}"))
     assert list(runner._open) == ["clip2", "clip3"]
+
+
+def test_what_the_result_cannot_hold_is_refused_by_the_probe(film: Path, tmp_path: Path):
+    odd, heard = tmp_path / "odd.mkv", tmp_path / "heard.mkv"
+    ffmpeg("-i", str(film), "-vf", "scale=97:65,format=yuv444p", str(odd))
+    ffmpeg("-i", str(film), "-f", "lavfi", "-i", "sine=duration=1", "-c:v", "copy", "-c:a", "wavpack", str(heard))
+    in_av1, in_mp4 = (media.MediaRunner(parse_recipe({"output": {"codec": codec}})) for codec in ("av1", "h264"))
+    in_mkv = media.MediaRunner(parse_recipe({"output": {"container": "mkv"}}))
+    assert probe_of(in_mp4, odd).facts.width == 97
+    with pytest.raises(RecipeError, match="must have even sides"):
+        probe_of(in_av1, odd)
+    with_sound = Clip(id="a", uri=str(heard), prompt="x", seed=1)
+    assert probe_of(in_mkv, film, clip=with_sound).facts.frames == FRAMES
+    with pytest.raises(MediaError, match=r"set output\.container = 'mkv'"):
+        probe_of(in_mp4, film, clip=with_sound)
 
 
 def test_the_probe_finds_the_parts_of_an_earlier_run(film: Path, tmp_path: Path):
