@@ -20,7 +20,7 @@ def held(folder: str, shard: shards.Shard) -> Iterator[None]:
         whole = stack.enter_context(open(os.path.join(folder, ".lock"), "a+"))
         _share(whole, shard[1])
         if shard[1] > 1:
-            own = stack.enter_context(open(os.path.join(folder, shards.name(".lock", shard)), "w"))
+            own = stack.enter_context(open(os.path.join(folder, shards.name(".lock", shard, ending="")), "w"))
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
