@@ -29,17 +29,10 @@ def _of_process(pid: int) -> Path:
 
 
 def sweep() -> None:
-    """Remove the folders whose processes are gone."""
+    """Remove the folders whose processes are gone, under their locks: a process that is about to take one waits."""
     for found in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if found.lstat().st_uid == os.getuid() and not found.is_symlink() and _abandoned(found):
-                shutil.rmtree(found, ignore_errors=True)
-
-
-def _abandoned(found: Path) -> bool:
-    with (found / _LOCK).open("rb+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+            if found.lstat().st_uid == os.getuid() and not found.is_symlink():
+                with (found / _LOCK).open("rb+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or it is somebody's
+                    shutil.rmtree(found, ignore_errors=True)

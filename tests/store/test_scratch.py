@@ -1,7 +1,10 @@
+import fcntl
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,7 @@ from evs_batch.store import scratch
 KILLED = """
 import os, signal
 from pathlib import Path
+from typing import Any
 from evs_batch.store import scratch
 with scratch.folder() as name:
     (Path(name) / "half.mp4").write_bytes(b"x")
@@ -49,3 +53,39 @@ def test_what_a_killed_process_left_goes_with_the_next_and_what_lives_stays(tmp_
     scratch.sweep()
     assert not theirs.exists()
     assert (tmp_path / "evs-batch-of-mine").exists(), "it has no lock, so it is none of ours"
+
+
+def test_a_folder_that_is_swept_before_its_lock_is_taken_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real, swept = fcntl.flock, []
+
+    def late(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:  # the owner's, just before
+            swept.extend(path.name for path in tmp_path.glob("evs-batch-*"))
+            subprocess.run([sys.executable, "-c", "from evs_batch.store import scratch; scratch.sweep()"], check=True)
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with scratch.folder() as name:
+        assert len(swept) == 1
+        assert not (tmp_path / swept[0]).exists()
+        assert Path(name).exists()
+        assert Path(name).parent.name not in swept
+
+
+def test_who_sweeps_holds_the_lock_until_all_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    subprocess.run([sys.executable, "-c", KILLED], check=False)
+    real, free = shutil.rmtree, []
+
+    def watched(path: Path, **options: Any) -> None:
+        with (path / ".lock").open("rb+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free.append(path)
+            except BlockingIOError:
+                pass
+        real(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    scratch.sweep()
+    assert not list(tmp_path.glob("evs-batch-*"))
+    assert not free, "its next owner would take it while it goes"
