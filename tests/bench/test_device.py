@@ -10,8 +10,8 @@ from evs_batch.bench.device import jobs
 from evs_batch.cli.main import app
 
 SHORT = [
-    "t2i.steps=10",
-    "t2v.switch_at=[2]",
+    "t2i.steps=5",
+    "t2v.switch_at=[1]",
     "t2v.window=4",
     "t2v.overlap=2",
     "runtime.frames_per_forward=4",

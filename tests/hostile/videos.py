@@ -17,7 +17,18 @@ Make = Callable[[Path], bytes]
 def ffmpeg(folder: Path, name: str, *arguments: str) -> bytes:
     """What ffmpeg makes of the source."""
     out = folder / name
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(SOURCE), *arguments, str(out)]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-y",
+        "-i",
+        str(SOURCE),
+        *arguments,
+        "-threads",
+        "1",
+        str(out),
+    ]
     subprocess.run(command, check=True)
     return out.read_bytes()
 

@@ -43,14 +43,14 @@ def test_a_clip_does_not_see_its_batch_mates(enhanced):
 
 @pytest.mark.parametrize("change", ["seed=24", "t2v.switch_at=[2]", "t2i.reentry='random'", "t2v.strength=0.5"])
 def test_every_part_of_the_recipe_reaches_the_pixels(change: str, enhanced):
-    seed = SEEDS[0]
+    seed = SEEDS[1]
     _, degraded, result = enhanced[seed]
     other = evs_batch.enhance(degraded, clips.scene(seed).caption, load_recipe("demo", [change]), clip_id=str(seed))
     assert not np.array_equal(result, other)
 
 
 def test_prompt_and_id_reach_the_pixels(enhanced):
-    seed = SEEDS[0]
+    seed = SEEDS[1]
     _, degraded, result = enhanced[seed]
     assert not np.array_equal(result, evs_batch.enhance(degraded, "a red circle", clip_id=str(seed)))
     assert not np.array_equal(result, evs_batch.enhance(degraded, clips.scene(seed).caption, clip_id="other"))
