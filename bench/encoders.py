@@ -1,4 +1,4 @@
-"""Encoders of FFmpeg that results are not written with, and why: each in processes of its own, with PyAV alone.
+"""Encoders of FFmpeg that PyAV alone must not write results with, and why: each in processes of its own.
 
 python bench/encoders.py [TRIES]
 """

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from evs_batch.cli import bench, evaluate, job, manifest, models, recipes
+from evs_batch.cli import bench, evaluate, job, manifest, media, models, recipes
 from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(job.run)
 app.command()(job.validate)
 app.command()(job.status)
+app.command()(media.probe)
 app.command()(evaluate.evaluate)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(manifest.app, name="manifest")

@@ -17,7 +17,8 @@ def find_cuts(frames_FHW3: np.ndarray, before: Sequence[np.ndarray], threshold: 
     The mean absolute difference to the frame before, of pictures of 64x36, in % of white, and how much it differs from
     that of the frame before: a fast pan changes all frames alike (the measure of FFmpeg's `scdet`).
     """
-    small_FHW3 = np.concatenate([_small(frame_HW3[None]) for frame_HW3 in before] + [_small(frames_FHW3)])
+    runs = [*(frame_HW3[None] for frame_HW3 in before), frames_FHW3]
+    small_FHW3 = np.concatenate([cells(run_FHW3, HEIGHT_PX, WIDTH_PX) for run_FHW3 in runs])
     change_F = np.zeros(len(small_FHW3))
     change_F[1:] = np.abs(np.diff(small_FHW3, axis=0)).mean((1, 2, 3)) * (100 / 255)
     jump_F = np.abs(np.diff(change_F, prepend=0.0))
@@ -25,17 +26,15 @@ def find_cuts(frames_FHW3: np.ndarray, before: Sequence[np.ndarray], threshold: 
     return (np.minimum(change_F, jump_F) > threshold)[len(before) :]
 
 
-def _small(frames_FHW3: np.ndarray) -> np.ndarray:
-    """Means over a grid of 64x36 cells, fewer where there are fewer pixels: (F, h, w, 3) in fp32."""
-    steps = [
-        max(1, side // (cells * SAMPLES))
-        for side, cells in zip(frames_FHW3.shape[1:3], (HEIGHT_PX, WIDTH_PX), strict=True)
-    ]
+def cells(frames_FHW3: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Means over a grid of cells, fewer where there are fewer pixels: (F, h, w, 3) in fp32."""
+    wanted = zip(frames_FHW3.shape[1:3], (rows, columns), strict=True)
+    steps = [max(1, side // (number * SAMPLES)) for side, number in wanted]
     frames_FHW3 = frames_FHW3[:, :: steps[0], :: steps[1]]
     _, height, width, _ = frames_FHW3.shape
-    rows = np.unique(np.linspace(0, height, HEIGHT_PX, endpoint=False).astype(int))
-    columns = np.unique(np.linspace(0, width, WIDTH_PX, endpoint=False).astype(int))
-    of_rows = np.add.reduceat(frames_FHW3, rows, axis=1, dtype=np.float32)
-    cells = np.add.reduceat(of_rows, columns, axis=2)
-    area_hw = np.diff(rows, append=height)[:, None] * np.diff(columns, append=width)
-    return cells / area_hw[:, :, None]
+    tops = np.unique(np.linspace(0, height, rows, endpoint=False).astype(int))
+    lefts = np.unique(np.linspace(0, width, columns, endpoint=False).astype(int))
+    of_rows = np.add.reduceat(frames_FHW3, tops, axis=1, dtype=np.float32)
+    sums = np.add.reduceat(of_rows, lefts, axis=2)
+    area_hw = np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width)
+    return sums / area_hw[:, :, None]

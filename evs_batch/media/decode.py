@@ -6,13 +6,14 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange
 
 from evs_batch.media.cuts import BEFORE
-from evs_batch.media.probe import MAX_PIXELS, open_video, video_stream
+from evs_batch.media.files import MAX_PIXELS, open_video, video_stream
+from evs_batch.media.filters import deinterlaced, to_rgb, tone_mapped
 from evs_batch.spec.errors import MediaError
 from evs_batch.spec.video import VideoFacts
 
+HDR_FRAMES = 8  # that are mapped at once
 DECODER_THREADS = 1  # the default takes every core of the node
 _INDEXED = {"mov", "matroska"}  # containers whose index leads to key frames exactly
 
@@ -28,8 +29,9 @@ class Reader:
 
     def __init__(self, file: BinaryIO, facts: VideoFacts) -> None:
         self.file, self._facts = file, facts
+        self._to_rgb = to_rgb(facts.matrix, facts.full_range, "rgb48le" if facts.hdr else "rgb24")
         self._container: Any = None
-        self._open()
+        self._start(0)
 
     @property
     def pixels(self) -> int:
@@ -56,8 +58,12 @@ class Reader:
             self._start(frames.start)
         facts = self._facts
         read_FHW3 = np.empty((len(frames), facts.height, facts.width, 3), np.uint8)
-        for at in range(len(read_FHW3)):
-            read_FHW3[at] = self._picture()
+        at_once = HDR_FRAMES if facts.hdr else 1
+        for at in range(0, len(frames), at_once):
+            stored_FHW3 = [self._picture() for _ in frames[at : at + at_once]]
+            read_FHW3[at : at + at_once] = (
+                tone_mapped(np.stack(stored_FHW3), facts.transfer) if facts.hdr else stored_FHW3
+            )
         if self._next == facts.frames and self._decoded() is not None:
             raise self._damaged("there are more frames than packets")
         self._last = [*self._last, *read_FHW3[-BEFORE:].copy()][-BEFORE:]
@@ -67,7 +73,8 @@ class Reader:
         frame, facts = self._decoded(), self._facts
         if frame is None:
             raise self._damaged("it ends early")
-        picture_HW3 = np.rot90(_rgb(frame, facts), facts.rotation // 90)
+        stored_HW3 = self._to_rgb(frame).to_ndarray()
+        picture_HW3 = np.rot90(stored_HW3[:, ::-1] if facts.mirrored else stored_HW3, facts.rotation // 90)
         if frame.is_corrupt or picture_HW3.shape != (facts.height, facts.width, 3):
             raise self._damaged("a frame is corrupt or of another size")
         self._next += 1
@@ -82,10 +89,12 @@ class Reader:
     def _start(self, frame: int) -> None:
         """Be ready for a frame: by the container's index if it leads there, else by decoding all before it."""
         self._open()
-        if frame and self._facts.stamped and _INDEXED & set(self._container.format.name.split(",")):
-            if self._advance_to(frame):
-                return
+        first = max(0, frame - 1) if self._facts.interlaced else frame
+        indexed = self._facts.stamped and _INDEXED & set(self._container.format.name.split(","))
+        if first and indexed and not self._advance_to(first):
             self._open()
+        if self._facts.interlaced:
+            self._pictures = deinterlaced(self._pictures)
         while self._next < frame:
             if self._decoded() is None:
                 raise self._damaged("it ends early")
@@ -128,11 +137,3 @@ class Reader:
 def _chained(first: av.VideoFrame, rest: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     yield first
     yield from rest
-
-
-def _rgb(frame: av.VideoFrame, facts: VideoFacts) -> np.ndarray:
-    source = ColorRange.JPEG if facts.full_range else ColorRange.MPEG
-    converted = frame.reformat(
-        format="rgb24", src_colorspace=facts.matrix, src_color_range=source, dst_color_range=ColorRange.JPEG
-    )
-    return converted.to_ndarray()

@@ -19,6 +19,7 @@ from evs_batch.media.decode import decode
 from evs_batch.media.probe import probe
 from evs_batch.quality.choice import SOURCE, SUBJECT, Choice
 from evs_batch.spec.errors import EvsError, ModelError, printable
+from evs_batch.spec.recipe import Output
 from evs_batch.store import storage
 
 UNREADABLE = (EvsError, OSError, ValueError, MemoryError)
@@ -110,7 +111,7 @@ class _Row:
 def read(uri: str) -> np.ndarray:
     """A whole video as displayed, (F, H, W, 3) uint8; raises MediaError."""
     with storage.open_input(uri) as file:
-        facts = probe(file)
+        facts = probe(file, Output(unfit="drop"))
         file.seek(0)
         return decode(file, facts)
 

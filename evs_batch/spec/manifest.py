@@ -33,6 +33,7 @@ OUTPUT_COLUMNS = {
     "duration_s": "float64",
     "output_bytes": "int64",
     "output_sha256": "string",
+    "output_warnings": "string",
     "t2i_seconds": "float64",
     "t2v_seconds": "float64",
     "recipe_fingerprint": "string",
@@ -83,6 +84,7 @@ def read_row(number: int, cells: Mapping[str, Any], columns: Mapping[str, str], 
             negative_prompt=_text(cells.get("negative_prompt") or "", "negative_prompt", empty=True),
             seed=_seed(cells.get("seed"), seed),
             strength=_strength(cells.get("strength")),
+            number=number,
         )
         return Row(number=number, id=row_id, cells=cells, clip=clip)
     except ManifestError as error:

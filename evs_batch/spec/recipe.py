@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from evs_batch.spec import release
 from evs_batch.spec.errors import RecipeError, nearest
-from evs_batch.spec.tables import RELEASE, T2I, T2V, Lora, Output, Runtime, Sfi, key
+from evs_batch.spec.tables import RELEASE, T2I, T2V, Input, Lora, Output, Runtime, Sfi, key
 
-__all__ = ["Composition", "Lora", "Output", "Recipe", "load_recipe", "parse_recipe", "recipe_names"]
+__all__ = ["Composition", "Input", "Lora", "Output", "Recipe", "load_recipe", "parse_recipe", "recipe_names"]
 
 _PACKAGE = Path(__file__).parents[1]
 PIPELINES = next((p for p in (_PACKAGE / "pipelines", _PACKAGE.parent / "pipelines") if p.is_dir()), _PACKAGE)
@@ -36,6 +36,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     t2i: T2I = T2I()
     t2v: T2V = T2V()
     sfi: Sfi = Sfi()
+    input: Input = Input()
     output: Output = Output()
     runtime: Runtime = Runtime()
 
@@ -155,7 +156,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 
     def identity(self) -> dict[str, Any]:
         """All keys that can change a pixel; recipes with equal identities give equal videos on equal hardware."""
-        return self.model_dump(mode="json", exclude={"runtime": _WITHOUT_EFFECT, "sfi": {"memory_gb"}})
+        return self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
 
     @property
     def fingerprint(self) -> str:
@@ -172,8 +173,12 @@ def _with_strength(recipe: Recipe, strength: float) -> Recipe:
 
 
 _WITHOUT_EFFECT = {
-    "batch_frames", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles",
-    "stall_s", "storage", "timeout_s", "workers",
+    "runtime": {
+        "batch_frames", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles",
+        "stall_s", "storage", "timeout_s", "workers",
+    },
+    "sfi": {"memory_gb"},
+    "output": {"previews", "preview_rows"},
 }  # fmt: skip
 
 

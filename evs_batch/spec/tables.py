@@ -126,11 +126,37 @@ class Sfi(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class Input(BaseModel, frozen=True, extra="forbid"):
+    """What is done with sources that are not as models want them."""
+
+    hdr: Literal["tone_map", "refuse"] = key(
+        "tone_map", "PQ and HLG video: mapped to BT.709 (Mobius), or its row fails"
+    )
+    interlaced: Literal["deinterlace", "refuse"] = key(
+        "deinterlace", "interlaced video: a frame for each two fields (bwdif), or its row fails"
+    )
+
+
 class Output(BaseModel, frozen=True, extra="forbid"):
     """How results are encoded."""
 
-    container: Literal["mp4", "mov", "mkv"] = key("mp4", "file format")
-    codec: Literal["h264", "av1", "vp9", "ffv1"] = key("h264", "video codec; ffv1 loses nothing")
+    container: Literal["mp4", "mov", "mkv", "zip"] = key("mp4", "file format; zip: of numbered pictures")
+    codec: Literal["h264", "hevc", "av1", "vp9", "ffv1", "prores", "png"] = key(
+        "h264", "video codec; ffv1 and png lose nothing"
+    )
+    encoder: Literal["software", "hardware"] = key(
+        "software", "hardware: that of a GPU (NVENC, Quick Sync), where a worker has one; not the same bytes everywhere"
+    )
+    colour_match: Literal["none", "wavelet", "adain"] = key(
+        "none", "give results the colours of their sources: coarse ones at each place, or mean and deviation of all"
+    )
+    previews: tuple[Literal["poster", "sheet", "side_by_side"], ...] = key(
+        (), "a JPEG of the middle frame, a contact sheet, a clip of source and result; in `OUTPUT/previews`"
+    )
+    preview_rows: int = key(1000, "how many rows, from the first one on, have previews", ge=0)
+    unfit: Literal["refuse", "drop"] = key(
+        "refuse", "sound and subtitles that the container cannot hold: their row fails, or they are left out"
+    )
     preset: Literal["draft", "balanced", "archive"] = key("balanced", "how long the encoder takes to make files small")
     pixel_format: str = key("", "as FFmpeg names it, yuv420p10le for 10 bits; by default the codec's usual one")
     quality: int = key(
@@ -146,6 +172,8 @@ class Output(BaseModel, frozen=True, extra="forbid"):
                 f"output.container={self.container!r}", f"cannot hold {self.codec}",
                 f"set output.container = {codec.containers[0]!r}",
             )  # fmt: skip
+        if self.container == "zip" and self.previews:
+            raise RecipeError("output.previews", "cannot be made of pictures in a zip file", "leave them out")
         if self.pixel_format and self.pixel_format not in codec.pixels:
             raise RecipeError(
                 f"output.pixel_format={self.pixel_format!r}", f"is none of {self.codec}'s",

@@ -1,13 +1,13 @@
 """Clips, their segments, and the stages that they pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase
 from typing import Literal, NamedTuple
 
 from evs_batch.spec.recipe import Recipe
 
 Role = Literal["media", "t2i", "t2v"]
-Artifact = Literal["frames", "cuts", "x0", "eps"]
+Artifact = Literal["frames", "cuts", "colours", "x0", "eps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Clip:
     negative_prompt: str = ""
     seed: int
     strength: float | None = None  # of T2I, instead of the recipe's
+    number: int = 0  # of the row
 
 
 class Unit(NamedTuple):
@@ -97,4 +98,8 @@ def _letters(number: int) -> str:
 
 def path(recipe: Recipe) -> tuple[Stage, ...]:
     """All stages, in order: the first and the last one are a clip's, those between them are its segments'."""
-    return (PROBE, DECODE, *model_stages(recipe), ENCODE, JOIN)
+    if recipe.output.colour_match == "none":
+        return (PROBE, DECODE, *model_stages(recipe), ENCODE, JOIN)
+    decode = replace(DECODE, gives=(*DECODE.gives, "colours"))
+    encode = replace(ENCODE, needs=(*ENCODE.needs, "cuts", "colours"))
+    return (PROBE, decode, *model_stages(recipe), encode, JOIN)

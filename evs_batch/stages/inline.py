@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from evs_batch.media.colours import colours
 from evs_batch.media.cuts import find_cuts
 from evs_batch.scheduling.artifacts import Artifacts
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import Segments, cut
 from evs_batch.spec.video import constant_rate
-from evs_batch.spec.work import DECODE, ENCODE, Clip, Role, Unit, model_stages, path
+from evs_batch.spec.work import Clip, Role, Unit, model_stages, path
 from evs_batch.stages.item import Item, StageRunner, assemble
+from evs_batch.stages.media import coloured
 from evs_batch.stages.worker import load_runner
 from evs_batch.store.recipes import load_recipe
 
@@ -73,21 +75,27 @@ def run_stages(
 
     `videos` are (F, H, W, 3), `cuts` (F,) bool: whether a shot begins with a frame.
     """
-    artifacts, items = Artifacts(path(recipe)), dict[Unit, Item]()
+    stages = path(recipe)
+    decoding, encoding = stages[1], stages[-2]
+    artifacts, items = Artifacts(stages), dict[Unit, Item]()
     for number, (video, cuts_F, clip) in enumerate(zip(videos, cuts, clips, strict=True)):
         key, segments = str(number), cut(len(video), recipe.runtime.segment_frames)
-        artifacts.begin(key, segments, segments.ends(path(recipe), ()))
+        artifacts.begin(key, segments, segments.ends(stages, ()))
         for segment in range(segments.count):
             items[Unit(key, segment)] = item = _item(video, clip, segments, segment)
             own = slice(item.own.start, item.own.stop)
-            artifacts.keep(DECODE, Unit(key, segment), [video[own], cuts_F[own]])
+            given = {"frames": video[own], "cuts": cuts_F[own], "colours": colours(video[own])}
+            artifacts.keep(decoding, Unit(key, segment), [given[name] for name in decoding.gives])
     for stage in model_stages(recipe):
         inputs = [assemble(stage, item, iter(artifacts.inputs(stage, [unit]))) for unit, item in items.items()]
         results = runners[stage.role].run(stage, [*items.values()], inputs)
         for unit, result in zip(items, results, strict=True):
             artifacts.keep(stage, unit, [result.arrays[name] for name in stage.gives])
-    made = [artifacts.inputs(ENCODE, [unit for unit in items if unit.clip == str(n)]) for n in range(len(videos))]
-    return [np.concatenate(parts) for parts in made]
+    made = {
+        unit: coloured(recipe, assemble(encoding, item, iter(artifacts.inputs(encoding, [unit]))))
+        for unit, item in items.items()
+    }
+    return [np.concatenate([made[unit] for unit in items if unit.clip == str(n)]) for n in range(len(videos))]
 
 
 def _item(video_FHW3: np.ndarray, clip: Clip, segments: Segments, number: int) -> Item:

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from evs_batch.media import previews
+from evs_batch.media.colours import colours, match
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader
-from evs_batch.media.encode import encode, join, pixel_format
+from evs_batch.media.encode import encode, join
+from evs_batch.media.encoders import pixel_format
+from evs_batch.media.mux import Written
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError, StorageError
@@ -41,16 +47,16 @@ class MediaRunner:
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         stages = {"probe": self._probe, "decode": self._decode, "encode": self._encode, "join": self._join}
         try:
-            return [stages[stage.name](item, arrays) for item, arrays in zip(items, inputs, strict=True)]
+            return [stages[stage.name](stage, item, arrays) for item, arrays in zip(items, inputs, strict=True)]
         except (OSError, EncodeError) as error:
             if {getattr(error, "errno", None), getattr(error.__cause__, "errno", None)} & FULL:
                 folder = tempfile.gettempdir()
                 raise StorageError(folder, f"is full ({error})", "make room, or set TMPDIR on that node") from error
             raise
 
-    def _probe(self, item: Item, arrays: Arrays) -> Result:
+    def _probe(self, stage: Stage, item: Item, arrays: Arrays) -> Result:
         with storage.open_input(item.clip.uri) as file:
-            facts = probe(file, self.recipe.output.container)
+            facts = probe(file, self.recipe.output, self.recipe.input)
         pixel_format(self.recipe.output, *self.recipe.output_size(facts.height, facts.width))
         sizes = measure(self.recipe, facts, item.budget_bytes)
         if sizes[0].segments.count == 1:
@@ -64,7 +70,7 @@ class MediaRunner:
         done = frozenset(number for number in range(size.segments.count) if self._part_name(number) in there)
         return Result(arrays={}, probed=Probed(facts=facts, size=replace(size, done=done), parts=parts))
 
-    def _decode(self, item: Item, arrays: Arrays) -> Result:
+    def _decode(self, stage: Stage, item: Item, arrays: Arrays) -> Result:
         reader = self._open.pop(item.clip.id, None) or Reader(storage.open_input(item.clip.uri), item.known)
         try:
             before = reader.approach(item.own.start, BEFORE)
@@ -77,7 +83,8 @@ class MediaRunner:
         else:
             _close(reader)
         cuts_F = find_cuts(frames_FHW3, before, self.recipe.t2v.scene_cut)
-        return Result(arrays={"frames": frames_FHW3, "cuts": cuts_F})
+        matched: Arrays = {"colours": colours(frames_FHW3)} if "colours" in stage.gives else {}
+        return Result(arrays={"frames": frames_FHW3, "cuts": cuts_F, **matched})
 
     def _keep_open(self, item: Item, reader: Reader) -> None:
         """For the next segment; a file that is not asked for again gives way to others."""
@@ -87,8 +94,8 @@ class MediaRunner:
         ):
             _close(self._open.popitem(last=False)[1])
 
-    def _encode(self, item: Item, arrays: Arrays) -> Result:
-        frames_FHW3, facts, options = arrays["frames"], item.known, self.recipe.output
+    def _encode(self, stage: Stage, item: Item, arrays: Arrays) -> Result:
+        frames_FHW3, facts, options = coloured(self.recipe, arrays), item.known, self.recipe.output
         with scratch.folder() as folder:
             path = Path(folder) / f"result.{options.container}"
             if item.segments.count > 1:
@@ -96,21 +103,66 @@ class MediaRunner:
                 storage.publish(path, self._part(item, item.number))
                 return Result(arrays={})
             with storage.open_input(item.clip.uri) as source:
-                encode(path, frames_FHW3, facts, options, source)
-            return _published(path, item, *frames_FHW3.shape[1:3])
+                written = encode(path, frames_FHW3, facts, options, source)
+            return self._published(path, item, written)
 
-    def _join(self, item: Item, arrays: Arrays) -> Result:
+    def _join(self, stage: Stage, item: Item, arrays: Arrays) -> Result:
         with scratch.folder() as folder, storage.open_input(item.clip.uri) as source:
             options = self.recipe.output
             path = Path(folder) / f"result.{options.container}"
             parts = (_open_part(self._part(item, number)) for number in range(item.segments.count))
-            return _published(path, item, *join(path, parts, item.known, options, source))
+            return self._published(path, item, join(path, parts, item.known, options, source))
+
+    def _published(self, path: Path, item: Item, written: Written) -> Result:
+        """Verified, then under its final name: a file that is there is always whole."""
+        facts = item.known
+        verify(path, facts, written)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        warnings = [*facts.warnings, *self._previews(path, item)]
+        size_bytes = path.stat().st_size
+        storage.publish(path, item.output)
+        row: dict[str, Any] = {
+            "output_uri": item.output,
+            "num_frames": facts.frames,
+            "width": written.width,
+            "height": written.height,
+            "fps": facts.fps,
+            "duration_s": facts.duration_s,
+            "output_bytes": size_bytes,
+            "output_sha256": digest,
+            "output_warnings": "; ".join(warnings) or None,
+        }
+        return Result(arrays={}, row=row)
+
+    def _previews(self, path: Path, item: Item) -> list[str]:
+        """Published beside the result; that one cannot be made costs nobody a video."""
+        options = self.recipe.output
+        if not options.previews or item.clip.number >= options.preview_rows:
+            return []
+        folder = storage.join(storage.parent(storage.parent(item.output)), "previews")
+        try:
+            with storage.open_input(item.clip.uri) as source, previews.opened(source, item.known, path) as pair:
+                for kind in options.previews:
+                    name, make = previews.KINDS[kind]
+                    make(path.with_name(name), pair)
+                    storage.publish(path.with_name(name), storage.join(folder, f"{item.clip.id}.{name}"))
+        except (MediaError, EncodeError) as error:
+            return [f"no previews: {error}"]
+        return []
 
     def _part(self, item: Item, number: int) -> str:
         return storage.join(item.parts, self._part_name(number))
 
     def _part_name(self, number: int) -> str:
         return f"{number:06}.{self.recipe.output.container}"
+
+
+def coloured(recipe: Recipe, arrays: Arrays) -> np.ndarray:
+    """The frames of a result, with the colours of the source where the recipe wants that."""
+    if "colours" not in arrays:
+        return arrays["frames"]
+    return match(arrays["frames"], arrays["colours"], arrays["cuts"], recipe.output.colour_match)
 
 
 def _digest(identity: Any) -> str:
@@ -129,24 +181,3 @@ def _open_part(uri: str) -> BinaryIO:
         return storage.open_input(uri)
     except MediaError as error:
         raise EncodeError(uri, f"is a part of the result and cannot be read ({error})", "try again") from error
-
-
-def _published(path: Path, item: Item, height: int, width: int) -> Result:
-    """Verified, then under its final name: a file that is there is always whole."""
-    facts = item.known
-    verify(path, facts.frames)
-    with path.open("rb") as written:
-        digest = hashlib.file_digest(written, "sha256").hexdigest()
-    size_bytes = path.stat().st_size
-    storage.publish(path, item.output)
-    row: dict[str, Any] = {
-        "output_uri": item.output,
-        "num_frames": facts.frames,
-        "width": width,
-        "height": height,
-        "fps": facts.fps,
-        "duration_s": facts.duration_s,
-        "output_bytes": size_bytes,
-        "output_sha256": digest,
-    }
-    return Result(arrays={}, row=row)

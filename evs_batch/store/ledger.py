@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from evs_batch.spec.codecs import CONTAINERS
+from evs_batch.spec.codecs import MUXERS
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.store import lease, locks, parts, shards, storage
@@ -169,7 +169,7 @@ def leftovers(uri: str) -> dict[str, int]:
     videos = {name for name in storage.names(storage.join(uri, "videos")) if not name.endswith(storage.PARTIAL)}
     for table in committed_tables(uri, ["id"]):
         ids = table["id"].to_pylist()
-        videos.difference_update(f"{name}.{kind}" for name in ids for kind in CONTAINERS)
+        videos.difference_update(f"{name}.{kind}" for name in ids for kind in MUXERS)
     found = {
         "half files": len(_half_files(uri)),
         "videos without a row": len(videos),

@@ -1,20 +1,26 @@
 """Long videos: read in runs, cut where shots begin, encoded in parts and joined."""
 
+import contextlib
+import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from evs_batch.media import decode as decoding
-from evs_batch.media import encode as encoding
+from evs_batch.media import encoders
 from evs_batch.media.cuts import BEFORE, find_cuts
 from evs_batch.media.decode import Reader, decode
 from evs_batch.media.encode import encode, join
+from evs_batch.media.filters import Scaler
 from evs_batch.media.probe import probe
+from evs_batch.media.streams import Copied
 from evs_batch.media.verify import verify
 from evs_batch.spec.errors import EncodeError, MediaError
 from evs_batch.spec.recipe import Output
@@ -74,8 +80,8 @@ def test_frames_whose_stamps_are_in_decoding_order_are_not_sought_by_them(tmp_pa
 
 def test_a_run_that_follows_another_is_decoded_once(film: Path, monkeypatch: pytest.MonkeyPatch):
     facts, seen = facts_of(film), []
-    real = decoding._rgb
-    monkeypatch.setattr(decoding, "_rgb", lambda frame, facts: seen.append(frame.pts) or real(frame, facts))
+    real = Scaler.__call__
+    monkeypatch.setattr(Scaler, "__call__", lambda self, frame: seen.append(frame.pts) or real(self, frame))
     opened = []
     real_open = decoding.open_video
     monkeypatch.setattr(decoding, "open_video", lambda file: opened.append(file) or real_open(file))
@@ -139,9 +145,10 @@ def test_parts_are_joined_with_the_sources_timestamps_and_sound(ends: list[int],
         frames = decode(file, facts)
     with path.open("rb") as file:
         parts = [part.open("rb") for part in in_parts(tmp_path, frames, facts, ends)]
-        assert join(out, parts, facts, Output(), file) == (98, 130)
+        written = join(out, parts, facts, Output(), file)
+    assert (written.height, written.width) == (98, 130)
     assert all(part.closed for part in parts)
-    verify(out, 36)
+    verify(out, facts, written)
     again = facts_of(out)
     assert (again.pts, again.durations, again.rate) == (facts.pts, facts.durations, facts.rate)
     assert (again.matrix, again.aspect) == (facts.matrix, facts.aspect)
@@ -157,7 +164,7 @@ def test_a_variable_frame_rate_survives_the_joints(tmp_path: Path, make_video: C
     parts = in_parts(tmp_path, stripes(10, 32, 48), facts, [4, 5, 10])
     with make_video().open("rb") as silent:
         join(tmp_path / "vfr.mp4", [part.open("rb") for part in parts], facts, Output(), silent)
-    verify(tmp_path / "vfr.mp4", 10)
+    verify(tmp_path / "vfr.mp4", facts)
     found = facts_of(tmp_path / "vfr.mp4")
     assert tuple(stamp * found.time_base * 1000 for stamp in found.pts) == pts
     with av.open(str(tmp_path / "vfr.mp4")) as container:
@@ -189,12 +196,47 @@ def test_sound_is_read_as_it_is_written(tmp_path: Path, monkeypatch: pytest.Monk
     facts, events = facts_of(path), list[str]()
     with path.open("rb") as file:
         frames = decode(file, facts)
-    real = encoding._shifted
-    monkeypatch.setattr(encoding, "_shifted", lambda *args: events.append("sound") or real(*args))
-    real_frame = encoding._frame
-    monkeypatch.setattr(encoding, "_frame", lambda *args: events.append("frame") or real_frame(*args))
+    real, real_tag = Copied.add, encoders.tag
+    monkeypatch.setattr(Copied, "add", lambda *args: events.append("sound") or real(*args))
+    monkeypatch.setattr(encoders, "tag", lambda *args: events.append("frame") or real_tag(*args))
     with path.open("rb") as file:
         encode(tmp_path / "out.mp4", frames, facts, Output(), file)
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(path)
     assert events[-1] == "sound"
     assert events.index("frame", len(events) // 2) > 20, "frames and sound take turns"
+
+
+def test_fields_are_made_frames_alike_in_segments(tmp_path: Path):
+    """A frame depends on those around it, also where reading begins in the middle."""
+    path = tmp_path / "fields.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=96x64:rate=50:duration=2", "-vf",
+        "tinterlace=mode=interleave_top,fieldorder=tff", "-pix_fmt", "yuv420p", "-c:v", "libx264",
+        "-flags", "+ildct+ilme", "-g", "10", str(path),
+    )  # fmt: skip
+    facts = facts_of(path)
+    assert facts.interlaced
+    with path.open("rb") as file:
+        whole = decode(file, facts)
+    with path.open("rb") as file, contextlib.closing(Reader(file, facts)) as reader:
+        for span in (range(20, 30), range(7, 9), range(40, 50), range(5), range(5, 12)):
+            assert np.array_equal(reader.read(span), whole[span.start : span.stop]), span
+
+
+def test_cuts_are_those_of_ffmpegs_scdet(tmp_path: Path):
+    path = tmp_path / "cuts.mp4"
+    sources = ["testsrc2", "mandelbrot", "smptebars", "testsrc", "rgbtestsrc"]
+    lengths = [12, 20, 9, 15, 11]
+    inputs = [word for name in sources for word in ("-f", "lavfi", "-i", f"{name}=size=160x90:rate=25")]
+    trims = [f"[{at}]trim=end_frame={length},format=yuv420p,setsar=1[{at}v]" for at, length in enumerate(lengths)]
+    joined = "".join(f"[{at}v]" for at in range(5)) + "concat=n=5[v]"
+    ffmpeg(*inputs, "-filter_complex", ";".join([*trims, joined]), "-map", "[v]", str(path))
+    found = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-vf", "scdet=threshold=10", "-f", "null", "-"],
+        capture_output=True, text=True, check=True,
+    ).stderr  # fmt: skip
+    theirs = [round(float(time) * 25) for time in re.findall(r"lavfi\.scd\.time: ([\d.]+)", found)]
+    facts = facts_of(path)
+    with path.open("rb") as file:
+        ours = np.flatnonzero(find_cuts(decode(file, facts), [], 10.0)).tolist()
+    assert ours == theirs == np.cumsum(lengths)[:-1].tolist()

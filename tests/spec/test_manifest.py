@@ -18,6 +18,7 @@ def test_a_row_becomes_a_clip():
         "negative_prompt": "",
         "seed": 7,
         "strength": None,
+        "number": 3,
     }
 
 
