@@ -154,6 +154,20 @@ def device(
         typer.echo(f"{job} in parts: " + ", ".join(f"{part} {taken_s:.2f} s" for part, taken_s in seconds.items()))
 
 
+@app.command()
+def media(
+    height: int = typer.Option(640, min=64, help="Pixels."),
+    width: int = typer.Option(1024, min=64, help="Pixels."),
+    frames: int = typer.Option(48, min=2, help="Of the clip."),
+    repeats: int = typer.Option(5, min=1, help="Of each thing, by turns."),
+    json_file: Path | None = JSON,
+) -> None:
+    """How fast one core decodes, encodes and verifies, and how many cores a GPU needs for it."""
+    from evs_batch.bench import media
+
+    _show("media", media.compare(height, width, frames, repeats), json_file)
+
+
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
     from evs_batch.bench import quality
 
