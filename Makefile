@@ -12,8 +12,7 @@ local: $(INSTALLED)
 	$(BIN)/evs-batch run manifests/demo.parquet --recipe demo --output out/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not ray" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m ray -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint
 	$(BIN)/python -m pytest -m "not ray and not slow"

@@ -79,6 +79,7 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
     output = tmp_path / "out"
     command = [
         "run", str(ROOT / "manifests/demo.parquet"), "--recipe", "demo", "--limit", "2", "--output", str(output),
+        "--set", "t2v.switch_at=[2]",
         "--address", head.address,
     ]  # fmt: skip
     process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)

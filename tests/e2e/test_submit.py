@@ -19,7 +19,7 @@ def test_a_submitted_job_enhances_videos_and_writes_the_manifest(head: Head, tmp
     done = subprocess.run(
         [
             str(ROOT / "cluster" / "submit.sh"), head.dashboard, str(ROOT / "manifests" / "demo.parquet"),
-            "--recipe", "demo", "--limit", "2", "--output", str(tmp_path / "out"),
+            "--recipe", "demo", "--limit", "2", "--set", "t2v.switch_at=[2]", "--output", str(tmp_path / "out"),
         ],
         capture_output=True, text=True, env=environment(), timeout=280, check=False,
     )  # fmt: skip

@@ -22,21 +22,22 @@ from evs_batch.stages.inline import load_enhancer
 from evs_batch.tiny.clips import VALIDATION_SEEDS
 
 pytestmark = pytest.mark.slow
-SEEDS = VALIDATION_SEEDS[100:104]
+SEEDS = VALIDATION_SEEDS[100:102]
 
 # What the demo recipe must reach, as a mean over the clips; noise is seeded, so that only rounding moves these.
 GATE = {
-    "psnr_db": (3.602, 99.0),  # gained over the input
-    "flicker_error": (0.0, 0.5865),  # of the input's
-    "motion_error": (0.0, 0.349),  # of the input's
-    "acutance": (0.783, 0.7945),  # above what T2V leaves, below what T2I alone makes of noise
+    "psnr_db": (3.652, 99.0),  # gained over the input
+    "flicker_error": (0.0, 0.5808),  # of the input's
+    "motion_error": (0.0, 0.262),  # of the input's
+    "acutance": (0.7905, 0.8),  # above what T2V leaves, below what T2I alone makes of noise
 }
 Patch = Any  # pytest's MonkeyPatch
 
 
 def figures(samples: list[Sample]) -> dict[str, float]:
     """Gain in dB, and ratios."""
-    videos = load_enhancer(load_recipe("demo"))([s.degraded for s in samples], [s.clip for s in samples])
+    recipe = load_recipe("demo", ["runtime.precision=fp32"])  # the same figures on every processor
+    videos = load_enhancer(recipe)([s.degraded for s in samples], [s.clip for s in samples])
     rows = [
         {
             "psnr_db": psnr(video, s.clean) - psnr(s.degraded, s.clean),
