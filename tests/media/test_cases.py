@@ -113,6 +113,10 @@ def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out
     ]
     assert max(map(abs, late_s)) <= Fraction(TOLERANCE_S)
     assert apart(as_ffmpeg_shows(out, facts.height, facts.width), frames) < 2
+    languages = [
+        [t.language for t in of.tracks if t.copied and t.language not in ("", "und")] for of in (facts, result)
+    ]
+    assert languages[0] == languages[1]
     before, after = starts_s(source), starts_s(out)
     for track in facts.tracks:
         hidden = facts.hidden and out.suffix == ".mkv"

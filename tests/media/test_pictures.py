@@ -138,6 +138,9 @@ def test_pixels_that_are_no_squares_are_shown_as_wide_as_they_are(tmp_path: Path
     encode(tmp_path / "a.mp4", frames, wide, Output())
     with SOURCE.open("rb") as file, previews.opened(file, wide, tmp_path / "a.mp4") as pair:
         previews.poster(tmp_path / "a.jpg", pair)
+        previews.side_by_side(tmp_path / "pair.mp4", pair)
+    pairs, _ = read(tmp_path / "pair.mp4")
+    assert (pairs.width, pairs.height, pairs.aspect) == (512, 128, 1)
     with av.open(str(tmp_path / "a.jpg")) as file:
         assert (file.streams.video[0].width, file.streams.video[0].height) == (256, 128)
 
