@@ -33,7 +33,7 @@ def encode(
         return written
     with mux.created(path, facts, options, source) as target:
         video = encoders.add_stream(target.out, frames_FHW3.shape, facts, options)
-        tracks = target.mux(encoders.packets(frames_FHW3, facts, video, codec.block_px, target.clock), video)
+        tracks = target.mux(encoders.packets(frames_FHW3, facts, video, target.clock), video)
         return Written(height=height, width=width, begin_s=target.begin_s, tracks=tracks)
 
 

@@ -18,7 +18,7 @@ import imageio_ffmpeg
 import numpy as np
 from av.video.reformatter import ColorRange
 
-from evs_batch.media.filters import cropped, from_rgb
+from evs_batch.media.filters import from_rgb
 from evs_batch.spec.codecs import CODECS, MUXERS, Codec
 from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Output
@@ -102,34 +102,26 @@ def add_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: Out
     return video
 
 
-def packets(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, block_px: int, clock: int) -> Iterator[Any]:
+def packets(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
     """Encoded pictures with the source's timestamps, on a clock that is late by `clock` units."""
     shown = dict(zip(facts.pts, facts.durations, strict=True))
-    for packet in _encoded(frames_FHW3, facts, video, block_px, clock):
+    for packet in _encoded(frames_FHW3, facts, video, clock):
         packet.duration = shown[packet.pts + clock]  # encoders with frames in another order lose it
         yield packet
 
 
-def _encoded(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, block_px: int, clock: int) -> Iterator[Any]:
-    for index, frame in enumerate(_stored(frames_FHW3, facts, video.pix_fmt, block_px)):
+def _encoded(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:
+    for index, frame in enumerate(_stored(frames_FHW3, facts, video.pix_fmt)):
         frame.duration, frame.time_base, frame.pts = facts.durations[index], facts.time_base, facts.pts[index] - clock
         yield from video.encode(frame)
     yield from video.encode(None)
 
 
-def _stored(frames_FHW3: np.ndarray, facts: VideoFacts, pixels: str, block_px: int) -> Iterator[av.VideoFrame]:
-    """Frames in the encoder's pixel format; where it reads whole blocks, the edge goes on beyond the picture."""
-    _, height, width, _ = frames_FHW3.shape
-    sides = ((0, -height % block_px + block_px), (0, -width % block_px + block_px), (0, 0))
-    matrix, _, _ = facts.tags
-
-    def converted() -> Iterator[av.VideoFrame]:
-        convert = from_rgb(matrix, pixels)
-        for picture_HW3 in frames_FHW3:
-            whole_HW3 = np.pad(picture_HW3, sides, mode="edge") if block_px > 1 else picture_HW3
-            yield convert(av.VideoFrame.from_ndarray(np.ascontiguousarray(whole_HW3), format="rgb24"))
-
-    for frame in cropped(converted(), height, width) if block_px > 1 else converted():
+def _stored(frames_FHW3: np.ndarray, facts: VideoFacts, pixels: str) -> Iterator[av.VideoFrame]:
+    """Frames in the encoder's pixel format."""
+    convert = from_rgb(facts.tags[0], pixels)
+    for picture_HW3 in frames_FHW3:
+        frame = convert(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture_HW3), format="rgb24"))
         tag(frame, facts, pixels)
         yield frame
 
@@ -157,7 +149,7 @@ def by_program(path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: 
             raw = out.add_stream("rawvideo", rate=facts.rate)
             raw.width, raw.height, raw.pix_fmt = width, height, pixels
             raw.time_base = raw.codec_context.time_base = numbered.time_base
-            for packet in packets(frames_FHW3, numbered, raw, block_px=1, clock=0):
+            for packet in packets(frames_FHW3, numbered, raw, clock=0):
                 out.mux(packet)
         program.communicate()
         said.seek(0)

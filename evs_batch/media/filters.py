@@ -52,11 +52,6 @@ def deinterlaced(frames: Iterable[Any]) -> Iterator[Any]:
     return _filtered(frames, "bwdif", "mode=send_frame:deint=interlaced")
 
 
-def cropped(frames: Iterable[Any], height: int, width: int) -> Iterator[Any]:
-    """The upper left of larger pictures, which stay in memory around it."""
-    return _filtered(frames, "crop", f"{width}:{height}:0:0:exact=1")
-
-
 def _filtered(frames: Iterable[Any], name: str, settings: str) -> Iterator[Any]:
     graph: Graph | None = None
     for frame in frames:

@@ -13,7 +13,7 @@ class Codec:
 
     `lossy_to` is the largest value of `output.quality`, 0 for codecs that have no such scale; `held_back` how many
     frames its encoder keeps, with every preset, before it gives the first; `least_px` the smallest side that it takes.
-    A `block_px` is read as a whole, also beyond a picture. `by_program`: encoded by FFmpeg's program, as the x265 of
+    `by_program`: encoded by FFmpeg's program, as the x265 of
     PyAV 18.1 writes to memory that is not its own. `hardware` are encoders that take the place of `encoder`.
     """
 
@@ -24,7 +24,6 @@ class Codec:
     lossy_to: int = 0
     held_back: int = 0
     least_px: int = 1
-    block_px: int = 1
     by_program: bool = False
     hardware: tuple[str, ...] = ()
     always: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +71,7 @@ CODECS: Mapping[str, Codec] = {
         always={"level": "3", "g": "1", "slicecrc": "1"},
     ),
     "prores": Codec(
-        encoder="prores_ks", containers=("mov", "mkv"), pixels=("yuv422p10le", "yuv444p10le"), block_px=16,
+        encoder="prores_ks", containers=("mov", "mkv"), pixels=("yuv422p10le", "yuv444p10le"),
         presets=({}, {}, {}),
     ),
     "png": Codec(
