@@ -22,6 +22,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: a 
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: what is left at the end fills the processes evenly."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

@@ -81,7 +81,7 @@ def head() -> Iterator[Head]:
     with (Path(folder) / "head.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
     try:
-        _wait_for(dashboard, process)
+        _wait_for(dashboard, process, Path(folder) / "head.log")
         yield Head(
             f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics", Path(folder)
         )
@@ -91,15 +91,15 @@ def head() -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(port: int, process: subprocess.Popen) -> None:
+def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
     deadline_s = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline_s:
-        assert process.poll() is None, "the head node ended"
+        assert process.poll() is None, f"the head node ended: {log.read_text()}"
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise AssertionError("the head node does not come up")
+    raise AssertionError(f"the head node does not come up: {log.read_text()}")
 
 
 @pytest.fixture
