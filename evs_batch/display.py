@@ -15,7 +15,7 @@ from rich.text import Text
 from evs_batch import driver
 
 LINE_EVERY_S = 5.0
-_POOLS = {"model": "the models", "t2i": "the T2I pool", "t2v": "the T2V pool", "media": "decoding and encoding"}
+POOLS = {"model": "the models", "t2i": "the T2I pool", "t2v": "the T2V pool", "media": "decoding and encoding"}
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def print_summary(summary: driver.Summary) -> None:
     if summary.reached:
         console.print(
             f"this run reached {summary.reached.fraction:.2f} of what its workers allow (full calls, no pause); "
-            f"bottleneck: {_POOLS.get(summary.reached.bottleneck, summary.reached.bottleneck)}",
+            f"bottleneck: {POOLS.get(summary.reached.bottleneck, summary.reached.bottleneck)}",
             soft_wrap=True,
         )
     if summary.overlap_s:

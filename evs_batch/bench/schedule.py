@@ -8,7 +8,7 @@ from math import ceil, floor
 from typing import Any
 
 from evs_batch.scheduling.policy import Policy, Pool
-from evs_batch.scheduling.simulate import Durations, Outcome, simulate
+from evs_batch.scheduling.simulate import Durations, Outcome, simulate, weightless
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import path
 
@@ -95,7 +95,7 @@ def _simulated(pools: Mapping[str, Pool], clips: Mapping[str, int]) -> tuple[flo
         budget_bytes=1,  # nothing has a size here
         lookahead_clips=12 * workers,
     )
-    outcome = simulate(policy, DURATIONS, clips, CALL_FRAMES)
+    outcome = simulate(policy, DURATIONS, weightless(clips, CALL_FRAMES))
     assert set(outcome.commits.values()) == {1}, "every clip is committed once"
     assert len(outcome.commits) == len(clips), "none is lost"
     return outcome.seconds, outcome

@@ -41,7 +41,7 @@ def run(
     from evs_batch.spec import toml
     from evs_batch.store.recipes import load_recipe
 
-    loaded = load_recipe(recipe or _recipe_of(manifest), overrides)
+    loaded = load_recipe(recipe or recipe_of(manifest), overrides)
     if recipe is None:
         typer.echo(toml.dump(loaded.model_dump(mode="json")), err=True)
     options = {
@@ -58,7 +58,7 @@ def run(
         sys.exit(EXIT_TOO_MANY_FAILED)
 
 
-def _recipe_of(manifest: str) -> str:
+def recipe_of(manifest: str) -> str:
     """The config of the release that is a manifest and a recipe at once."""
     from evs_batch.spec.errors import RecipeError
     from evs_batch.spec.recipe import recipe_names

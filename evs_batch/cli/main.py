@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from evs_batch.cli import bench, evaluate, job, manifest, media, models, recipes
+from evs_batch.cli import bench, evaluate, job, manifest, media, models, plan, recipes
 from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Enhance whole datasets of videos with EVS: a T2I model refines frames, a T2V model makes them agree.",
 )
 app.command()(job.run)
+app.command()(plan.plan)
 app.command()(job.validate)
 app.command()(job.status)
 app.command()(media.probe)

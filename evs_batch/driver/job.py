@@ -180,21 +180,9 @@ class Job:
         self._signals.install()
         self._device = (placement := self._place()).device
         cluster.ask_autoscaler(self._recipe, placement)
-        runtime = self._recipe.runtime
-        policy = Policy(
-            path=path(self._recipe),
-            pools=placement.pools,
-            call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_frames},
-            budget_bytes=placement.budget_bytes,
-            lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(pool.size for pool in placement.pools.values()),
-            max_wait_s=runtime.max_wait_s,
-            max_attempts=runtime.max_attempts,
-            timeout_s=runtime.timeout_s,
-            stall_s=runtime.stall_s,
-        )
         return Loop(
             recipe=self._recipe,
-            policy=policy,
+            policy=policy(self._recipe, placement),
             placement=placement,
             place=self._place,
             output_uri=self._output_uri,
@@ -247,7 +235,8 @@ class Job:
         state, names = loop.state, [stage.name for stage in loop.policy.path]
         self.progress.stages = {name: state.units_at[at] for at, name in enumerate(names)}
         self.progress.processes = {
-            name: {**vars(meta), "held": sorted(meta.held)} for name, meta in loop.worker_metas.items()
+            name: {**vars(meta), "held": sorted(meta.held), "memory_bytes": loop.timeline.account.memory_bytes[name]}
+            for name, meta in loop.worker_metas.items()
         }
         self.progress.workers = dict(Counter("+".join(sorted(w.held)) for w in state.crew.all.values() if w.up))
         self.progress.state = "stopping" if state.stopping else "running" if self.progress.workers else "starting"
@@ -266,6 +255,7 @@ class Job:
             stats["reached"] = vars(self.progress.reached) if self.progress.reached else None
             stats |= loop.timeline.account.as_dict(loop.policy, time.time() - self.progress.started_s)
             stats["timeline"] = list(loop.timeline.calls)
+            stats["loads"] = [vars(load) for load in loop.timeline.loads]
             ledger.write_trace(self._output, self._options.shard, loop.timeline.trace())
         ledger.write_stats(self._output, self._options.shard, stats)
 
@@ -282,6 +272,22 @@ class Job:
             reached=progress.reached,
             signal=self._signals.received,
         )
+
+
+def policy(recipe: Recipe, placement: cluster.Placement) -> Policy:
+    """What the scheduler is told of a recipe and of the workers that it has."""
+    runtime = recipe.runtime
+    return Policy(
+        path=path(recipe),
+        pools=placement.pools,
+        call_frames={"t2i": runtime.batch_frames, "t2v": runtime.batch_frames},
+        budget_bytes=placement.budget_bytes,
+        lookahead_clips=CLIPS_AHEAD_PER_WORKER * sum(pool.size for pool in placement.pools.values()),
+        max_wait_s=runtime.max_wait_s,
+        max_attempts=runtime.max_attempts,
+        timeout_s=runtime.timeout_s,
+        stall_s=runtime.stall_s,
+    )
 
 
 def _failed_row(error_type: str, stage: str, message: str, attempts: int) -> dict[str, Any]:

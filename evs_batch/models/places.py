@@ -11,6 +11,7 @@ from evs_batch.spec.errors import ModelError
 
 FOLDER = "EVS_MODELS"
 DEFAULT_FOLDER = "pretrained_models"  # as in the EVS release
+ABSENT = "is not on this machine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,5 +119,5 @@ def locate(place: Place, wanted: str) -> Path:
     """
     found = place.find()
     if found is None:
-        raise ModelError(str(place), "is not on this machine", place.advice(wanted))
+        raise ModelError(str(place), ABSENT, place.advice(wanted))
     return found

@@ -35,13 +35,15 @@ class Sums:
 class Account:
     """Sums by stage, also of its full calls alone, and by worker; times are Unix seconds.
 
-    `gap_s` is what passed on a worker between two calls of which the second had been submitted before the first ended.
+    `gap_s` is what passed on a worker between two calls of which the second had been submitted before the first ended,
+    `memory_bytes` the most that a worker has held.
     """
 
     stages: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     full: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     workers: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     gap_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    memory_bytes: Counter[str] = field(default_factory=Counter)
     first_s: float = math.inf
     last_s: float = 0.0
     _most: Counter[str] = field(default_factory=Counter)
@@ -54,6 +56,7 @@ class Account:
             self.gap_s[worker] += max(0.0, meta.started_s - before_s)
         self.stages[stage.name].add(frames, meta, submitted_s)
         self.workers[worker].add(frames, meta, submitted_s)
+        self.memory_bytes[worker] = max(self.memory_bytes[worker], meta.memory_bytes)
         self._most[stage.name] = max(self._most[stage.name], frames)
         if frames > FULL_CALL * self._most[stage.name]:
             self.full[stage.name].add(frames, meta, submitted_s)

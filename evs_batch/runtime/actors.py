@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,8 @@ PATIENCE_S = 1.0  # for a call before this one: it never comes if its input is l
 class CallMeta:
     """What the driver needs to know of a call: small, so that it never pulls latents.
 
-    Times are Unix seconds; `bytes` are those of the arrays that it gives; `settings` are its worker's now.
+    Times are Unix seconds; `bytes` are those of the arrays that it gives; `memory_bytes` is the most that its process
+    has held, on its GPU if it has one; `settings` are its worker's now.
     """
 
     started_s: float
@@ -39,6 +41,7 @@ class CallMeta:
     rows: tuple[Mapping[str, Any] | None, ...]
     settings: str = ""
     bytes: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,7 @@ class Worker:
             rows=tuple(result.row for result in results),
             settings=settings(self._recipe.runtime),
             bytes=sum(array.nbytes for array in given),
+            memory_bytes=most_held_bytes(),
         )
         return (meta, *given) if given else meta
 
@@ -151,6 +155,14 @@ class Worker:
             except Exception:  # whatever it is, a worker without its models is none: another one takes its place
                 traceback.print_exc()  # into Ray's log of this process
                 os._exit(os.EX_UNAVAILABLE)
+
+
+def most_held_bytes() -> int:
+    """The most that this process has held: of its GPU, or of the node's memory if it has none."""
+    torch = sys.modules.get("torch")  # a media worker has none, and none is imported for this
+    if torch and torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit_data(size_bytes: int) -> None:

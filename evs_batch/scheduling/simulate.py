@@ -1,4 +1,7 @@
-"""The scheduler under a simulated clock: the very code that runs a job, with durations instead of work."""
+"""The scheduler under a simulated clock: the very code that runs a job, with durations instead of work.
+
+`bench schedule` measures policies with it, and `plan` foretells a run.
+"""
 
 import heapq
 from collections import Counter, deque
@@ -11,21 +14,28 @@ from evs_batch.scheduling.policy import Policy
 from evs_batch.scheduling.state import State
 from evs_batch.scheduling.step import step
 from evs_batch.spec.segments import cut
-from evs_batch.spec.work import Role
+from evs_batch.spec.work import Role, Stage, Unit
+
+
+def _alike(stage: Stage, shape: tuple[int, int]) -> float:
+    return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
-    """Seconds: a call takes `call_s` and `frame_s` of its stage for every frame; a clip's media calls `media_s`.
+    """Seconds: a call takes `frame_s` of its stage for every frame, one of models `call_s` beside it.
 
-    `hand_off_s` passes between the end of a call and the moment when the scheduler hears of it. A worker that is the
-    n-th of its pool works `speeds[n % len(speeds)]` times as fast.
+    A clip's media calls take `media_s` beside it, the first load of a role `start_s`, later ones `load_s`. `relative`
+    says how many times as long as `frame_s` a frame of (height, width) takes. `hand_off_s` passes between the end of a
+    call and the moment when the scheduler hears of it. A worker that is the n-th of its pool works
+    `speeds[n % len(speeds)]` times as fast.
     """
 
     frame_s: Mapping[str, float]
+    relative: Callable[[Stage, tuple[int, int]], float] = _alike
     call_s: float = 0.0
     media_s: Mapping[str, float] = field(default_factory=dict)
-    start_s: float = 0.0
+    start_s: Mapping[Role, float] = field(default_factory=dict)
     load_s: Mapping[Role, float] = field(default_factory=dict)
     hand_off_s: float = 0.0
     speeds: tuple[float, ...] = (1.0,)
@@ -33,7 +43,10 @@ class Durations:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a simulated run came to. `busy_s` is the time of model calls, `loads` counts changes of roles."""
+    """What a simulated run came to. `busy_s` is the time of model calls, `loads` counts changes of roles.
+
+    `most_bytes` is what clips in flight were promised at once, at most.
+    """
 
     seconds: float
     busy_s: float
@@ -41,6 +54,7 @@ class Outcome:
     end: ev.Finish | ev.Abort
     decisions: int
     loads: int
+    most_bytes: int
 
 
 @dataclass
@@ -54,17 +68,16 @@ class _Worker:
 
 
 class Simulation:
-    """One run over clips of so many frames."""
+    """One run over clips of these sizes."""
 
-    def __init__(self, policy: Policy, durations: Durations, clips: Mapping[str, int], segment_frames: int) -> None:
+    def __init__(self, policy: Policy, durations: Durations, clips: Mapping[str, ev.Size]) -> None:
         self._policy, self._durations, self._state = policy, durations, State(policy)
-        self._sizes = {name: ev.Size(cut(frames, segment_frames), 0, 0, (64, 64)) for name, frames in clips.items()}
-        self._rows = iter(clips)
+        self._sizes, self._rows = clips, iter(clips)
         self._workers: dict[str, _Worker] = {}
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._number, self._now_s = count(), 0.0
         self._commits: Counter[str] = Counter()
-        self._busy_s, self._decisions, self._loads, self._started = 0.0, 0, 0, 0
+        self._busy_s, self._decisions, self._loads, self._started, self._most_bytes = 0.0, 0, 0, 0, 0
         self._end: ev.Finish | ev.Abort | None = None
 
     def run(self) -> Outcome:
@@ -83,6 +96,7 @@ class Simulation:
             end=self._end,
             decisions=self._decisions,
             loads=self._loads,
+            most_bytes=self._most_bytes,
         )
 
     def _tick_until(self, limit_s: float) -> None:
@@ -99,6 +113,7 @@ class Simulation:
             for command in step(self._state, waiting.popleft(), self._now_s):
                 self._decisions += 1
                 waiting.extend(self._do(command))
+            self._most_bytes = max(self._most_bytes, self._state.admitted_bytes)
 
     def _do(self, command: ev.Command) -> Iterable[ev.Event]:
         match command:
@@ -109,7 +124,7 @@ class Simulation:
                 speeds = self._durations.speeds
                 self._workers[name] = _Worker(self._policy.pools[pool].keeps, speeds[self._started % len(speeds)])
                 self._started += 1
-                self._at(self._durations.start_s, lambda: self._up(name, command.role))
+                self._at(self._durations.start_s.get(command.role, 0.0), lambda: self._up(name, command.role))
             case ev.Submit(worker=name) | ev.LoadRole(worker=name):
                 self._workers[name].calls.append(command)
                 if len(self._workers[name].calls) == 1:
@@ -159,16 +174,28 @@ class Simulation:
         durations = self._durations
         if isinstance(call, ev.LoadRole):
             return durations.load_s.get(call.role, 0.0)
+        frame_s = sum(self._frames_s(call.stage, unit) for unit in call.units)
         if call.stage.role == "media":
-            return durations.media_s.get(call.stage.name, 0.0) * len(call.units)
-        frames = sum(len(self._sizes[unit.clip].segments.span(unit.segment)) for unit in call.units)
-        return (durations.call_s + durations.frame_s[call.stage.name] * frames) / speed
+            return durations.media_s.get(call.stage.name, 0.0) * len(call.units) + frame_s
+        return (durations.call_s + frame_s) / speed
+
+    def _frames_s(self, stage: Stage, unit: Unit) -> float:
+        size = self._sizes[unit.clip]
+        frames = size.segments.frames if stage.whole and not stage.gives else len(size.segments.span(unit.segment))
+        known = self._durations.frame_s
+        frame_s = known.get(stage.name, 0.0) if stage.role == "media" else known[stage.name]
+        return frame_s * self._durations.relative(stage, size.shape) * frames
 
 
 def _one(role: Role) -> frozenset[Role]:
     return frozenset([role])
 
 
-def simulate(policy: Policy, durations: Durations, clips: Mapping[str, int], segment_frames: int = 64) -> Outcome:
-    """Run clips of so many frames under a policy; nothing is computed but time."""
-    return Simulation(policy, durations, clips, segment_frames).run()
+def simulate(policy: Policy, durations: Durations, clips: Mapping[str, ev.Size]) -> Outcome:
+    """Run clips under a policy; nothing is computed but time."""
+    return Simulation(policy, durations, clips).run()
+
+
+def weightless(clips: Mapping[str, int], segment_frames: int = 64) -> dict[str, ev.Size]:
+    """Sizes of clips of so many frames, which take no memory and are all of one shape."""
+    return {name: ev.Size(cut(frames, segment_frames), 0, 0, (64, 64)) for name, frames in clips.items()}

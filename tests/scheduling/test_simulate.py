@@ -7,7 +7,7 @@ import pytest
 
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.policy import Pool
-from evs_batch.scheduling.simulate import Durations, Outcome, simulate
+from evs_batch.scheduling.simulate import Durations, Outcome, simulate, weightless
 from evs_batch.spec.recipe import parse_recipe
 from evs_batch.spec.work import path
 from tests.scheduling.world import policy, pools
@@ -35,7 +35,7 @@ def run(work: dict[str, int], crew: dict[str, Pool], calls_ahead: int = 6, **dur
         pools={**crew, **pools(media=2 * models)}, budget_bytes=10**12, lookahead_clips=12 * models, max_wait_s=0.5,
         calls_ahead=calls_ahead,
     )  # fmt: skip
-    outcome = simulate(plan, Durations(**{**SECONDS, **durations}), work)
+    outcome = simulate(plan, Durations(**{**SECONDS, **durations}), weightless(work))
     assert isinstance(outcome.end, ev.Finish)
     assert outcome.commits == Counter(dict.fromkeys(work, 1))
     return outcome
@@ -85,7 +85,7 @@ def test_fast_and_slow_workers_share_the_work():
 def test_short_segments_are_not_starved_by_their_own_limits():
     context = path(parse_recipe({"t2v": {"context": 32}}))
     plan = policy(path=context, pools=pools(t2i=1, t2v=1, media=2), budget_bytes=10**12, max_wait_s=0.5)
-    seconds = {n: simulate(plan, Durations(**SECONDS), {"film": 1000}, n).seconds for n in (64, 16, 8)}
+    seconds = {n: simulate(plan, Durations(**SECONDS), weightless({"film": 1000}, n)).seconds for n in (64, 16, 8)}
     assert max(seconds.values()) < 1.3 * seconds[64], seconds
 
 
@@ -93,5 +93,5 @@ def test_at_the_end_short_clips_even_out_what_long_ones_leave():
     alone = path(parse_recipe({"composition": "T2I"}))
     plan = policy(path=alone, pools=pools(t2i=2, media=5), budget_bytes=10**12, calls_in_flight=1)
     work = {"first": 64, "second": 64, "a": 8, "b": 8, "c": 32, "d": 32, "e": 64}
-    outcome = simulate(plan, Durations(frame_s={"t2i_a": 0.01}), work)
+    outcome = simulate(plan, Durations(frame_s={"t2i_a": 0.01}), weightless(work))
     assert outcome.seconds == pytest.approx(1.44), "in their order 1.60: the longest would be last, and alone"

@@ -1,0 +1,123 @@
+"""What a frame costs at each stage: from a short run, from a file, or from the table of measured devices."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from evs_batch.spec.errors import RunError
+from evs_batch.spec.work import Role, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Seconds of a frame whose result has `pixels` pixels, by stage, and of what happens once.
+
+    Of a frame with more pixels models take `quadratic` of it times their square, and all the rest grows in proportion.
+    `clip_s` is for each clip, by stage; `start_s` passes until a worker has loaded its first role, and `load_s` for
+    another one; `around_s` before workers are asked for and after the last call. `worker_bytes` is the most that a
+    process held, on its GPU if it has one; `bytes_per_pixel` is for results. `of` says where all this is from.
+    """
+
+    of: str
+    pixels: float
+    frame_s: Mapping[str, float]
+    quadratic: float = 0.0
+    clip_s: Mapping[str, float] = field(default_factory=dict)
+    start_s: Mapping[Role, float] = field(default_factory=dict)
+    load_s: Mapping[Role, float] = field(default_factory=dict)
+    around_s: float = 0.0
+    bytes_per_pixel: float | None = None
+    worker_bytes: int = 0
+
+    def relative(self, role: Role, pixels: float) -> float:
+        """How many times as long as a frame of `pixels` another one takes."""
+        ratio, quadratic = pixels / self.pixels, 0.0 if role == "media" else self.quadratic
+        return (1 - quadratic) * ratio + quadratic * ratio**2
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `read`."""
+        return asdict(self)
+
+
+def read(file: Path) -> Costs:
+    """The costs in what `plan --json` wrote; raises RunError."""
+    try:
+        return TypeAdapter(_File).validate_json(file.read_bytes()).costs
+    except (OSError, ValidationError) as error:
+        raise RunError(f"--costs {file}", f"holds no costs ({error})", "name a file of `plan --json`") from error
+
+
+@dataclass(frozen=True)
+class _File:
+    costs: Costs
+
+
+def of_run(
+    stats: Mapping[str, Any], path: Sequence[Stage], *, pixels: float, output_bytes: int, elapsed_s: float, of: str = ""
+) -> Costs:
+    """What a run's own figures say, whose frames had `pixels` on average and whose results have `output_bytes`.
+
+    A worker's first call at a stage is slower than its later ones. Where there are later ones, they count, and the
+    rest is a part of the start.
+    """
+    calls = _by_stage(stats["timeline"])
+    roles: dict[str, Role] = {stage.name: stage.role for stage in path}
+    frame_s = {name: _frame_s(of_stage.later or of_stage.first) for name, of_stage in calls.items()}
+    warm_s = defaultdict[Role, float](float)
+    for name, of_stage in calls.items():
+        excess_s = [_seconds(call) - frame_s[name] * call["frames"] for call in of_stage.first]
+        warm_s[roles[name]] += max(0.0, sum(excess_s) / len(excess_s)) if of_stage.later else 0.0
+    firsts = {load["worker"]: load for load in reversed(stats["loads"])}  # of a worker, the first load
+    started = {load["role"]: load["end_s"] for load in firsts.values()}
+    loaded = {load["role"]: load["end_s"] - load["start_s"] for load in stats["loads"]}
+    probes, encoded = calls["probe"].all, sum(call["frames"] for call in calls["encode"].all)
+    return Costs(
+        of=of,
+        pixels=pixels,
+        frame_s={name: seconds for name, seconds in frame_s.items() if name != "probe"},
+        clip_s={"probe": sum(map(_seconds, probes)) / len(probes)},
+        start_s={role: end_s + warm_s[role] for role, end_s in started.items()},
+        load_s={role: seconds + warm_s[role] for role, seconds in loaded.items()},
+        around_s=elapsed_s - max(call["end_s"] for call in stats["timeline"]),
+        bytes_per_pixel=output_bytes / max(1, encoded * pixels),
+        worker_bytes=max(
+            (process["memory_bytes"] for process in stats["processes"].values() if process["role"] != "media"),
+            default=0,
+        ),
+    )
+
+
+Call = Mapping[str, Any]
+
+
+@dataclass
+class _Calls:
+    """Those that were a worker's first ones, and the others."""
+
+    first: list[Call] = field(default_factory=list)
+    later: list[Call] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[Call]:
+        return [*self.first, *self.later]
+
+
+def _by_stage(timeline: Iterable[Call]) -> dict[str, _Calls]:
+    found, seen = defaultdict[str, _Calls](_Calls), set[tuple[str, str]]()
+    for call in timeline:
+        of = found[call["stage"]]
+        (of.later if (call["stage"], call["worker"]) in seen else of.first).append(call)
+        seen.add((call["stage"], call["worker"]))
+    return found
+
+
+def _seconds(call: Call) -> float:
+    return call["end_s"] - call["start_s"]
+
+
+def _frame_s(calls: Sequence[Call]) -> float:
+    return sum(map(_seconds, calls)) / max(1, sum(call["frames"] for call in calls))

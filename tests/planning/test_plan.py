@@ -1,0 +1,141 @@
+"""The plan of a run: what there is to do, and whether it can be done."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evs_batch import driver, planning
+from evs_batch.cli.main import app
+from evs_batch.planning import Asked, table, trial
+from evs_batch.planning.survey import look
+from evs_batch.spec.errors import ModelError, RunError
+from evs_batch.spec.recipe import parse_recipe
+from evs_batch.store import reading
+
+ENHANCE = parse_recipe({"t2i": {"model": "EP"}, "t2v": {"model": "lightningEP"}})
+ELSEWHERE = Asked(gpus=16, costs="H200")
+
+
+def row(video: Path | str, **cells: object) -> dict:
+    return {"uri": str(video), "prompt": "a red star", **cells}
+
+
+def test_a_plan_for_gpus_that_are_not_here(make_video, make_manifest):
+    made = planning.plan(make_manifest([row(make_video(frames=6, rate=25))] * 50), ENHANCE, ELSEWHERE)
+    assert made.survey.readable == 50
+    assert (made.frames, made.video_s) == (300, pytest.approx(12.0))
+    assert made.nodes == 2
+    assert {name: pool.size for name, pool in made.placement.pools.items()} == {"media": 8, "model": 16}
+    assert made.forecast is not None
+    assert made.device_hours == pytest.approx(16 * made.forecast.seconds / 3600)
+    assert made.why_not == ()
+
+
+def test_rows_and_videos_that_are_no_good_are_counted(make_video, make_manifest, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    rows = [row("a.mp4", seed=-1), row(make_video()), row(tmp_path / "text.mp4"), row(tmp_path / "none.mp4")]
+    manifest = reading.open_manifest(str(make_manifest(rows)), 0)
+    survey = look(manifest, ENHANCE, limit=None, videos=10)
+    assert (survey.rows, survey.good, survey.looked, survey.readable) == (4, 3, 3, 1)
+    assert sorted(problem.partition(":")[0] for problem in survey.problems) == [
+        "ManifestError", "MediaError", "MediaError"
+    ]  # fmt: skip
+    assert look(manifest, ENHANCE, limit=1, videos=10).rows == 1
+
+
+def test_of_many_rows_some_videos_are_looked_at_from_the_first_to_the_last(make_video, make_manifest):
+    short, long = make_video("short.mp4", frames=2), make_video("long.mp4", frames=6)
+    rows = [row(short)] * 50 + [row(long)] * 50
+    survey = look(reading.open_manifest(str(make_manifest(rows)), 0), ENHANCE, limit=None, videos=10)
+    assert (survey.good, survey.looked, survey.readable) == (100, 10, 100)
+    assert [facts.frames for _, facts in survey.found] == [2] * 5 + [6] * 5
+
+
+def no_rows(make_video: Callable, tmp_path: Path) -> tuple:
+    return [row("a.mp4", seed=-1)], ENHANCE, ELSEWHERE
+
+
+def no_videos(make_video: Callable, tmp_path: Path) -> tuple:
+    return [row(tmp_path / "none.mp4")], ENHANCE, ELSEWHERE
+
+
+def no_memory(make_video: Callable, tmp_path: Path) -> tuple:
+    tight = ENHANCE.model_copy(update={"runtime": ENHANCE.runtime.model_copy(update={"memory_gb": 1e-6})})
+    return [row(make_video())], tight, ELSEWHERE
+
+
+def no_room(make_video: Callable, tmp_path: Path) -> tuple:
+    costs = table.of_device("H200", ENHANCE, [16]).as_dict() | {"bytes_per_pixel": 1e15}
+    (tmp_path / "costs.json").write_text(json.dumps({"costs": costs}))
+    asked = Asked(gpus=1, costs=str(tmp_path / "costs.json"), output=str(tmp_path / "not" / "there" / "yet"))
+    return [row(make_video())], ENHANCE, asked
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (no_rows, "none of 1 rows is good"),
+        (no_videos, "none of the 1 videos that were looked at can be read"),
+        (no_memory, "1 of 1 videos that were looked at do not fit the memory of 0.0 GB"),
+        (no_room, "the results take .* GB, and .*yet has room for"),
+    ],
+)
+def test_what_would_not_go_well_is_said(case, reason, make_video, make_manifest, tmp_path):
+    rows, recipe, asked = case(make_video, tmp_path)
+    made = planning.plan(make_manifest(rows), recipe, asked)
+    assert len(made.why_not) == 1
+    assert re.search(reason, made.why_not[0])
+    assert made.as_dict()["feasible"] is False
+
+
+def test_models_that_are_missing_here_do_not_matter_elsewhere_but_their_names_do(make_video, make_manifest):
+    manifest = make_manifest([row(make_video())])
+    with pytest.raises(ModelError, match="did you mean"):
+        planning.plan(manifest, parse_recipe({"t2i": {"model": "EPP"}}), ELSEWHERE)
+
+
+def test_the_command_prints_the_plan_and_writes_it(make_video, make_manifest, tmp_path):
+    manifest, file = str(make_manifest([row(make_video())] * 3)), tmp_path / "plan.json"
+    arguments = ["plan", manifest, "-r", "enhance", "--gpus", "2", "--costs", "H200", "--json", str(file)]
+    ended = CliRunner().invoke(app, arguments)
+    assert ended.exit_code == 0, ended.output
+    for words in ("3 can be enhanced", "2 model; on 1 node", "t2i_a", "GPU hours", "feasible"):
+        assert words in ended.output
+    again = CliRunner().invoke(app, [*arguments[:-2], "--costs", str(file)])
+    assert again.output.split("costs from")[0] == ended.output.split("costs from")[0]
+    assert json.loads(file.read_text())["feasible"] is True
+
+
+def test_the_command_says_why_not_with_its_exit_code(make_manifest, tmp_path):
+    manifest = str(make_manifest([row(tmp_path / "none.mp4")]))
+    ended = CliRunner().invoke(app, ["plan", manifest, "-r", "enhance", "--gpus", "2", "--costs", "H200"])
+    assert ended.exit_code == 1
+    assert "not feasible: none of the 1 videos" in ended.output
+
+
+@pytest.mark.ray
+def test_a_short_run_tells_what_a_frame_costs_and_leaves_nothing_behind(
+    make_video, make_manifest, tmp_path, monkeypatch
+):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    manifest = make_manifest([row(make_video(f"{n}.mp4", frames=n)) for n in (20, 2, 4)])
+    asked = Asked(rows=2, scratch=str(tmp_path / "scratch"))
+    made = planning.plan(manifest, parse_recipe({"composition": "identity"}), asked)
+    assert made.costs is not None
+    assert made.costs.of == "a short run of 2 rows on a CPU"
+    assert set(made.costs.frame_s) == {"decode", "encode"}
+    assert all(seconds > 0 for seconds in made.costs.frame_s.values())
+    assert made.forecast is not None
+    assert made.forecast.seconds > made.costs.around_s > 0
+    assert made.output_bytes
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_short_run_on_a_cluster_needs_a_folder_for_all(make_video, make_manifest):
+    with pytest.raises(RunError, match="needs a folder that all nodes reach; name one with --scratch"):
+        trial.run(ENHANCE, [], driver.Options(address="10.0.0.1:6379"), None, "CPU")
