@@ -97,4 +97,4 @@ def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of
     rows = ledger.committed(uri, ["id", "status", "error_type", "error_message"])
     idle = time.time() - max(record["updated_s"] for record in records) > QUIET_S
     at_work = not idle and any(record["state"] not in ENDED for record in records)
-    display.print_status(records, rows, {} if at_work else ledger.leftovers(uri))
+    display.print_status(records, rows, {} if at_work else ledger.leftovers(uri), at_work=at_work)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evs_batch.cli.job import MANIFEST, recipe_of
-from evs_batch.cli.units import amount, duration
+from evs_batch.spec.units import amount, duration
 
 if TYPE_CHECKING:
     from evs_batch.planning import Plan

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from evs_batch.driver.doubt import Doubt
+from evs_batch.driver.look import look
 from evs_batch.driver.models import check_models
 from evs_batch.driver.progress import Options, Progress, Summary
 from evs_batch.driver.signals import StopSignals
@@ -232,14 +232,7 @@ class Job:
 
     def _tick(self, loop: Loop) -> None:
         self._ledger.flush()
-        state, names = loop.state, [stage.name for stage in loop.policy.path]
-        self.progress.stages = {name: state.units_at[at] for at, name in enumerate(names)}
-        self.progress.processes = {
-            name: {**vars(meta), "held": sorted(meta.held), "memory_bytes": loop.timeline.account.memory_bytes[name]}
-            for name, meta in loop.worker_metas.items()
-        }
-        self.progress.workers = dict(Counter("+".join(sorted(w.held)) for w in state.crew.all.values() if w.up))
-        self.progress.state = "stopping" if state.stopping else "running" if self.progress.workers else "starting"
+        look(self.progress, loop)
         self._watch(self.progress)
         if time.monotonic() - self._last_stats_s >= STATS_EVERY_S:
             self._last_stats_s = time.monotonic()

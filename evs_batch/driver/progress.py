@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any
 
+from evs_batch.driver.rates import Rates
 from evs_batch.runtime.account import Reached
 from evs_batch.spec.errors import ManifestError
 
@@ -55,7 +56,10 @@ class Summary:
 
 @dataclass
 class Progress:
-    """A run as others see it: on the terminal, in `status`, in its stats."""
+    """A run as others see it: on the terminal, in `status`, in its stats.
+
+    `stages` counts segments at each stage, `running` those of them in calls; `workers` counts the roles that are held.
+    """
 
     rows: int
     manifest_rows: int = 0
@@ -65,11 +69,16 @@ class Progress:
     causes: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     stages: dict[str, int] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    frames_per_s: dict[str, float] = field(default_factory=dict)
+    eta_s: float | None = None
+    pools: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "starting"
     overlap_s: float = 0.0
     reached: Reached | None = None
+    rates: Rates = field(default_factory=Rates)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; times are Unix seconds."""
@@ -83,6 +92,10 @@ class Progress:
             "skipped": self.skipped,
             "causes": dict(self.causes),
             "stages": self.stages,
+            "running": self.running,
+            "frames_per_s": {name: round(rate, 3) for name, rate in self.frames_per_s.items()},
+            "eta_s": self.eta_s and round(self.eta_s, 1),
+            "pools": self.pools,
             "workers": self.workers,
             "processes": self.processes,
             "started_s": self.started_s,

@@ -128,9 +128,8 @@ class Loop:
         self._looked_s = time.monotonic()
         placement = self.place()
         if placement != self.placement:
-            log.info(
-                "the cluster has changed: %s", ", ".join(f"{p.size} {name}" for name, p in placement.pools.items())
-            )
+            sizes = ", ".join(f"{pool.size} {name}" for name, pool in placement.pools.items())
+            log.info("the cluster has changed: %s", sizes)
             self.placement = placement
             self._feed(ev.PoolsChanged(placement.pools, placement.budget_bytes))
         leaving = cluster.drained()
@@ -183,7 +182,8 @@ class Loop:
             if batch is None or unit not in batch.units:
                 continue
             self._artifacts.keep(call.stage, unit, given[at * width : (at + 1) * width])
-            frames[unit] = len(self._probed[unit.clip].size.segments.span(unit.segment))
+            segments = self._probed[unit.clip].size.segments
+            frames[unit] = segments.frames if call.stage.of_clip else len(segments.span(unit.segment))
             if row := meta.rows[at]:
                 self._rows[unit.clip] = row
         if meta.settings != self._settings.setdefault(call.worker, settings(self.recipe.runtime)):

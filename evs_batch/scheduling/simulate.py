@@ -181,7 +181,7 @@ class Simulation:
 
     def _frames_s(self, stage: Stage, unit: Unit) -> float:
         size = self._sizes[unit.clip]
-        frames = size.segments.frames if stage.whole and not stage.gives else len(size.segments.span(unit.segment))
+        frames = size.segments.frames if stage.of_clip else len(size.segments.span(unit.segment))
         known = self._durations.frame_s
         frame_s = known.get(stage.name, 0.0) if stage.role == "media" else known[stage.name]
         return frame_s * self._durations.relative(stage, size.shape) * frames

@@ -35,7 +35,8 @@ class Stage:
     """One stop of a segment: who serves it, what it needs from earlier stops and what it leaves for later ones.
 
     Of other segments it may look at frames `around` its own, or at the clip's `first`. With `in_turn`, the segments of
-    a clip go to one worker. With `whole`, it is told all timestamps of the clip.
+    a clip go to one worker. With `whole`, it is told all timestamps of the clip. A stage `of_clip`
+    takes all frames of a clip at once.
     """
 
     name: str
@@ -47,12 +48,13 @@ class Stage:
     first: bool = False
     in_turn: bool = False
     whole: bool = False
+    of_clip: bool = False
 
 
-PROBE = Stage(name="probe", role="media")
+PROBE = Stage(name="probe", role="media", of_clip=True)
 DECODE = Stage(name="decode", role="media", gives=("frames", "cuts"), in_turn=True, whole=True)
 ENCODE = Stage(name="encode", role="media", needs=("frames",))
-JOIN = Stage(name="join", role="media", whole=True)  # of clips that are more than one segment
+JOIN = Stage(name="join", role="media", whole=True, of_clip=True)  # of clips that are more than one segment
 
 
 def model_stages(recipe: Recipe) -> tuple[Stage, ...]:
