@@ -1,4 +1,4 @@
-"""`evs-batch run`, `validate` and `status`."""
+"""`evs-batch run` and `status`."""
 
 import sys
 import time
@@ -68,20 +68,6 @@ def recipe_of(manifest: str) -> str:
         raise RecipeError("no --recipe", "one must be named, unless MANIFEST is a config of the EVS release",
                           f"add --recipe: {', '.join(recipe_names())}")  # fmt: skip
     return manifest
-
-
-def validate(manifest: str = MANIFEST) -> None:
-    """Print every bad row of a manifest: its number (from 0), value, rule and fix."""
-    from evs_batch.store import reading
-
-    source = reading.open_manifest(manifest, seed=0)
-    count = 0
-    for number, error in reading.problems(source):
-        count += 1
-        typer.echo(f"row {number}: {error}")
-    typer.echo(f"{source.rows - count} of {source.rows} rows are good", err=True)
-    if count:
-        sys.exit(2)
 
 
 def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of a run.")) -> None:

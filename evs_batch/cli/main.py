@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 app.command()(job.run)
 app.command()(plan.plan)
-app.command()(job.validate)
+app.command()(manifest.validate)
 app.command()(job.status)
 app.command()(media.probe)
 app.command()(evaluate.evaluate)

@@ -1,5 +1,6 @@
 """What a frame costs at each stage: from a short run, from a file, or from the table of measured devices."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,14 +9,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from evs_batch.algo.windows import Grid
 from evs_batch.spec.errors import RunError
-from evs_batch.spec.work import Role, Stage
+from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Role, path
+
+Call = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Seconds of a frame whose result has `pixels` pixels, by stage, and of what happens once.
+    """Seconds of a computed frame whose result has `pixels` pixels, by stage, and of what happens once.
 
+    Models compute more frames than clips have: see `computed` and `forward`.
     Of a frame with more pixels models take `quadratic` of it times their square, and all the rest grows in proportion.
     `clip_s` is for each clip, by stage; `start_s` passes until a worker has loaded its first role, and `load_s` for
     another one; `around_s` before workers are asked for and after the last call. `worker_bytes` is the most that a
@@ -56,16 +62,40 @@ class _File:
     costs: Costs
 
 
+def computed(recipe: Recipe, role: Role, frames: int) -> float:
+    """How many frames a model computes for each of a clip of so many: T2V's windows overlap and are full."""
+    if role != "t2v":
+        return 1.0
+    grid = Grid(width=recipe.t2v.window, overlap=recipe.t2v.overlap)
+    return len(grid.starts(range(frames), 0)) * grid.width / frames
+
+
+def forward(recipe: Recipe) -> Mapping[Role, int]:
+    """Frames of a forward pass: those of a call are filled up to a multiple."""
+    return {"t2i": recipe.runtime.frames_per_forward}
+
+
 def of_run(
-    stats: Mapping[str, Any], path: Sequence[Stage], *, pixels: float, output_bytes: int, elapsed_s: float, of: str = ""
+    stats: Mapping[str, Any],
+    recipe: Recipe,
+    lengths: Mapping[str, int],
+    *,
+    pixels: float,
+    output_bytes: int,
+    elapsed_s: float,
+    of: str = "",
 ) -> Costs:
-    """What a run's own figures say, whose frames had `pixels` on average and whose results have `output_bytes`.
+    """What a run's own figures say, of clips of so many frames.
+
+    Their frames had `pixels` on average, and the results have `output_bytes`.
 
     A worker's first call at a stage is slower than its later ones. Where there are later ones, they count, and the
     rest is a part of the start.
     """
-    calls = _by_stage(stats["timeline"])
-    roles: dict[str, Role] = {stage.name: stage.role for stage in path}
+    roles: dict[str, Role] = {stage.name: stage.role for stage in path(recipe)}
+    calls = _by_stage(
+        {**call, "frames": _computed(recipe, roles[call["stage"]], call, lengths)} for call in stats["timeline"]
+    )
     frame_s = {name: _frame_s(of_stage.later or of_stage.first) for name, of_stage in calls.items()}
     warm_s = defaultdict[Role, float](float)
     for name, of_stage in calls.items():
@@ -91,7 +121,13 @@ def of_run(
     )
 
 
-Call = Mapping[str, Any]
+def _computed(recipe: Recipe, role: Role, call: Call, lengths: Mapping[str, int]) -> float:
+    """Frames that a call has computed; where its clips are longer than it, each has an equal part of it."""
+    each, fill = call["frames"] / len(call["clips"]), forward(recipe).get(role, 1)
+    whole = [lengths[clip] for clip in call["clips"]]
+    parts = whole if sum(whole) == call["frames"] else [each] * len(whole)
+    count = sum(part * computed(recipe, role, length) for part, length in zip(parts, whole, strict=True))
+    return math.ceil(count / fill) * fill
 
 
 @dataclass

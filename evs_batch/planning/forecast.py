@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evs_batch.driver.job import policy
-from evs_batch.planning.costs import Costs
+from evs_batch.planning.costs import Costs, computed, forward
 from evs_batch.runtime.cluster import Placement
 from evs_batch.scheduling import events as ev
 from evs_batch.scheduling.simulate import Durations, Outcome, simulate
@@ -41,18 +41,18 @@ def sizes(recipe: Recipe, facts: Sequence[VideoFacts], budget_bytes: int) -> lis
     return [measure(recipe, video, budget_bytes)[0] for video in facts]
 
 
-def forecast(
-    recipe: Recipe, placement: Placement, costs: Costs, sizes: Sequence[ev.Size], clips: int, seconds_of: float = 1.0
-) -> Forecast:
+def forecast(recipe: Recipe, placement: Placement, costs: Costs, sizes: Sequence[ev.Size], clips: int) -> Forecast:
     """Foretell a run of so many clips, of which `sizes` are a fair sample."""
     told = policy(recipe, placement)
 
-    def relative(stage: Stage, shape: tuple[int, int]) -> float:
-        return costs.relative(stage.role, math.prod(recipe.output_size(*shape)))
+    def relative(stage: Stage, size: ev.Size) -> float:
+        pixels = math.prod(recipe.output_size(*size.shape))
+        return costs.relative(stage.role, pixels) * computed(recipe, stage.role, size.segments.frames)
 
     durations = Durations(
-        frame_s=costs.frame_s, relative=relative, media_s=costs.clip_s, start_s=costs.start_s, load_s=costs.load_s
-    )
+        frame_s=costs.frame_s, relative=relative, forward=forward(recipe), media_s=costs.clip_s,
+        start_s=costs.start_s, load_s=costs.load_s,
+    )  # fmt: skip
 
     def played(count: int) -> Outcome:
         return simulate(told, durations, {str(at): sizes[at % len(sizes)] for at in range(count)})
@@ -63,9 +63,7 @@ def forecast(
     if clips > most:
         seconds += (clips - most) * (outcome.seconds - played(most // 2).seconds) / (most - most // 2)
     stage_s = {
-        stage.name: clips
-        * sum(_stage_s(stage, size, costs, relative(stage, size.shape)) for size in sizes)
-        / len(sizes)
+        stage.name: clips * sum(_stage_s(stage, size, costs, relative(stage, size)) for size in sizes) / len(sizes)
         for stage in told.path
     }
     role_s = defaultdict[Role, float](float)

@@ -154,7 +154,7 @@ def _costs(recipe: Recipe, survey: Survey, here: Sequence[Mapping[str, float]], 
     if asked.costs.endswith(".json"):
         return files.read(Path(asked.costs))
     if asked.costs != SHORT_RUN:
-        return table.of_device(asked.costs, recipe, [facts.frames for _, facts in survey.found])
+        return table.of_device(asked.costs, recipe)
     shortest = sorted(survey.found, key=lambda found: found[1].frames * found[1].width * found[1].height)
     options, device = replace(asked.run, limit=None), cluster.place(recipe, here, None, None).device
     if device == "GPU":  # one worker shows what a frame costs; on a CPU they share the cores

@@ -2,11 +2,10 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evs_batch.algo.windows import Grid
 from evs_batch.models import zoo
 from evs_batch.planning.costs import Costs
 from evs_batch.spec.errors import RunError, nearest
@@ -20,8 +19,8 @@ MEDIA_PIXELS = 640 * 1024
 PROBE_S = 0.03
 
 
-def of_device(name: str, recipe: Recipe, frames: Sequence[int]) -> Costs:
-    """What a recipe costs on a measured device, for clips of so many frames; raises RunError where nobody measured.
+def of_device(name: str, recipe: Recipe) -> Costs:
+    """What a recipe costs on a measured device; raises RunError where nobody measured.
 
     To start workers and to load models is not counted.
     """
@@ -35,7 +34,7 @@ def of_device(name: str, recipe: Recipe, frames: Sequence[int]) -> Costs:
             f"were never measured on {name}",
             "measure them there: run plan where such a device is, and take its --json file with --costs",
         )
-    models = {stage.name: _stage_s(device, recipe, stage, frames) for stage in stages}
+    models = {stage.name: _stage_s(device, recipe, stage) for stage in stages}
     return Costs(
         of=f"{device['of']}; video files: `evs-batch bench media`",
         pixels=device["pixels"],
@@ -45,13 +44,11 @@ def of_device(name: str, recipe: Recipe, frames: Sequence[int]) -> Costs:
     )
 
 
-def _stage_s(device: Mapping[str, float], recipe: Recipe, stage: Stage, frames: Sequence[int]) -> float:
-    """Of one frame of a result."""
+def _stage_s(device: Mapping[str, float], recipe: Recipe, stage: Stage) -> float:
+    """Of one computed frame."""
     if stage.role == "t2v":
-        grid = Grid(width=recipe.t2v.window, overlap=recipe.t2v.overlap)
-        seen = sum(len(grid.starts(range(count), 0)) * grid.width for count in frames) / sum(frames)
         inversions = recipe.t2v_evaluations - recipe.t2v_steps
-        return device["motion_s"] * seen * (recipe.t2v_steps * _passes(recipe.t2v.guidance) + inversions)
+        return device["motion_s"] * (recipe.t2v_steps * _passes(recipe.t2v.guidance) + inversions)
     steps, inversions = _t2i_steps(recipe, stage.visit)
     seconds = device["unet_s"] * (steps * _passes(recipe.t2i.guidance) + inversions)
     if "frames" in stage.needs:

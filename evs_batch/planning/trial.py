@@ -16,7 +16,7 @@ from evs_batch.runtime import cluster
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.video import VideoFacts
-from evs_batch.spec.work import Clip, path
+from evs_batch.spec.work import Clip
 from evs_batch.store import ledger, storage
 
 log = logging.getLogger("evs_batch")
@@ -58,7 +58,8 @@ def _measured(recipe: Recipe, found: Sequence[Found], options: driver.Options, r
     frames = sum(row["num_frames"] for row in made)
     return of_run(
         ledger.read_stats(output)[0],
-        path(recipe),
+        recipe,
+        {clip.id: facts.frames for clip, facts in found},
         pixels=sum(row["num_frames"] * pixels[row["id"]] for row in made) / frames,
         output_bytes=sum(row["output_bytes"] for row in made),
         elapsed_s=summary.elapsed_s,

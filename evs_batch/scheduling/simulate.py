@@ -17,7 +17,7 @@ from evs_batch.spec.segments import cut
 from evs_batch.spec.work import Role, Stage, Unit
 
 
-def _alike(stage: Stage, shape: tuple[int, int]) -> float:
+def _alike(stage: Stage, size: ev.Size) -> float:
     return 1.0
 
 
@@ -26,13 +26,15 @@ class Durations:
     """Seconds: a call takes `frame_s` of its stage for every frame, one of models `call_s` beside it.
 
     A clip's media calls take `media_s` beside it, the first load of a role `start_s`, later ones `load_s`. `relative`
-    says how many times as long as `frame_s` a frame of (height, width) takes. `hand_off_s` passes between the end of a
+    says how many times as long as `frame_s` a frame of such a clip takes; a call of a stage computes as if its frames
+    were a multiple of `forward`. `hand_off_s` passes between the end of a
     call and the moment when the scheduler hears of it. A worker that is the n-th of its pool works
     `speeds[n % len(speeds)]` times as fast.
     """
 
     frame_s: Mapping[str, float]
-    relative: Callable[[Stage, tuple[int, int]], float] = _alike
+    relative: Callable[[Stage, ev.Size], float] = _alike
+    forward: Mapping[Role, int] = field(default_factory=dict)
     call_s: float = 0.0
     media_s: Mapping[str, float] = field(default_factory=dict)
     start_s: Mapping[Role, float] = field(default_factory=dict)
@@ -174,17 +176,22 @@ class Simulation:
         durations = self._durations
         if isinstance(call, ev.LoadRole):
             return durations.load_s.get(call.role, 0.0)
-        frame_s = sum(self._frames_s(call.stage, unit) for unit in call.units)
+        forward = durations.forward.get(call.stage.role, 1)
+        frames = sum(self._frames(call.stage, unit) for unit in call.units)
+        filled = -(-frames // forward) * forward / max(1, frames)
+        frame_s = filled * sum(self._frames_s(call.stage, unit) for unit in call.units)
         if call.stage.role == "media":
             return durations.media_s.get(call.stage.name, 0.0) * len(call.units) + frame_s
         return (durations.call_s + frame_s) / speed
 
     def _frames_s(self, stage: Stage, unit: Unit) -> float:
-        size = self._sizes[unit.clip]
-        frames = size.segments.frames if stage.of_clip else len(size.segments.span(unit.segment))
-        known = self._durations.frame_s
+        known, size = self._durations.frame_s, self._sizes[unit.clip]
         frame_s = known.get(stage.name, 0.0) if stage.role == "media" else known[stage.name]
-        return frame_s * self._durations.relative(stage, size.shape) * frames
+        return frame_s * self._durations.relative(stage, size) * self._frames(stage, unit)
+
+    def _frames(self, stage: Stage, unit: Unit) -> int:
+        segments = self._sizes[unit.clip].segments
+        return segments.frames if stage.of_clip else len(segments.span(unit.segment))
 
 
 def _one(role: Role) -> frozenset[Role]:

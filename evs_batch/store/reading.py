@@ -1,21 +1,20 @@
 """Input manifests: Parquet, CSV, JSONL, a config of the EVS release, or a folder of Parquet files; rows in batches."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evs_batch.spec import release
-from evs_batch.spec.errors import EvsError, ManifestError, StorageError
+from evs_batch.spec.errors import ManifestError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
 from evs_batch.store import storage
 
@@ -106,31 +105,48 @@ def open_manifest(uri: str, seed: int) -> Manifest:
     Raises ManifestError. Single bad rows raise nothing: they carry their error.
     """
     uri = storage.absolute(uri)
-    try:
-        files = _files(uri)
-        schema = pa.unify_schemas([_schema(file) for file in files], promote_options="permissive")
-        columns = resolve_columns(schema.names)
+    files, schema = table(uri)
+    columns = resolve_columns(schema.names)
+    with explained(uri):
         rows, fingerprint = _fingerprint(_rows(files, columns, seed))
-    except FileNotFoundError as error:
-        raise ManifestError(uri, "does not exist", "check the path") from error
-    except UNREADABLE as error:
-        raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
     if not rows:
         raise ManifestError(uri, "has no rows", "check how it was written")
     return Manifest(uri=uri, files=files, schema=schema, columns=columns, seed=seed, rows=rows, fingerprint=fingerprint)
 
 
-def digest(uri: str) -> str:
-    """Of the bytes of a manifest: it takes a second for a million rows, and equal bytes are equal rows."""
-    found = hashlib.blake2b()
+def table(uri: str) -> tuple[tuple[str, ...], pa.Schema]:
+    """The files of a table and the columns of them all; raises ManifestError."""
+    with explained(uri):
+        files = _files(uri)
+        return files, pa.unify_schemas([_schema(file) for file in files], promote_options="permissive")
+
+
+def cells(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of the files of a table, as they are; raises OSError, ValueError, … of `UNREADABLE`."""
+    for uri in files:
+        with storage.open_stored(uri) as file:
+            for batch in _read(uri, file)[1]:
+                yield from batch.to_pylist()
+
+
+@contextlib.contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Whatever is wrong with a file, as a ManifestError."""
     try:
-        for name in _files(storage.absolute(uri)):
-            with storage.open_stored(name) as file:
-                found.update(hashlib.file_digest(file, "blake2b").digest())
+        yield
     except FileNotFoundError as error:
         raise ManifestError(uri, "does not exist", "check the path") from error
     except UNREADABLE as error:
         raise ManifestError(uri, f"cannot be read ({error})", "check the file") from error
+
+
+def digest(uri: str) -> str:
+    """Of the bytes of a manifest: it takes a second for a million rows, and equal bytes are equal rows."""
+    found = hashlib.blake2b()
+    with explained(uri):
+        for name in _files(storage.absolute(uri)):
+            with storage.open_stored(name) as file:
+                found.update(hashlib.file_digest(file, "blake2b").digest())
     return found.hexdigest()
 
 
@@ -139,23 +155,26 @@ def passed_through(schema: pa.Schema) -> list[pa.Field]:
     return [field.with_nullable(True) for field in schema if field.name not in OUTPUT_COLUMNS]
 
 
-def problems(manifest: Manifest) -> Iterator[tuple[int, EvsError]]:
-    """Every bad row with its number, from 0."""
-    for row in manifest:
-        if row.error:
-            yield row.number, row.error
+@dataclass(frozen=True, kw_only=True)
+class Unchecked:
+    """A manifest whose rows may be of any kind; their URIs are as they stand."""
+
+    files: tuple[str, ...]
+    schema: pa.Schema
+    columns: Mapping[str, str]
+    rows: Iterator[Row]
 
 
-def write_parquet(manifest: Manifest, path: Path) -> int:
-    """The same rows as one Parquet file, their videos as absolute URIs; returns how many there are."""
-    column = manifest.columns["uri"]
-    schema = manifest.schema.set(manifest.schema.get_field_index(column), pa.field(column, pa.string()))
-    rows_left = iter(manifest)
-    with storage.whole(path) as file, pq.ParquetWriter(file, schema) as writer:
-        while rows := list(islice(rows_left, BATCH_ROWS)):
-            cells = [{**row.cells, **({column: row.clip.uri} if row.clip else {})} for row in rows]
-            writer.write_table(pa.Table.from_pylist(cells, schema))
-    return manifest.rows
+def each(uri: str) -> Unchecked:
+    """A manifest with all of its rows, also where ids are used twice; raises ManifestError."""
+    files, schema = table(uri)
+    columns = resolve_columns(schema.names)
+
+    def rows() -> Iterator[Row]:
+        with explained(uri):
+            yield from _rows(files, columns, seed=0)
+
+    return Unchecked(files=files, schema=schema, columns=columns, rows=rows())
 
 
 def _files(uri: str) -> tuple[str, ...]:
@@ -184,16 +203,12 @@ def _schema(uri: str) -> pa.Schema:
 
 
 def _rows(files: tuple[str, ...], columns: Mapping[str, str], seed: int) -> Iterator[Row]:
-    number, repeats = 0, Counter()
-    for uri in files:
-        with storage.open_stored(uri) as file:
-            for batch in _read(uri, file)[1]:
-                for cells in batch.to_pylist():
-                    given = cells.get("id")
-                    key = None if given is not None and is_safe_id(str(given)) else default_id(cells)
-                    yield read_row(number, cells, columns, seed, repeats[key] if key else 0)
-                    repeats.update([key] if key else [])
-                    number += 1
+    repeats = Counter()
+    for number, row in enumerate(cells(files)):
+        given = row.get("id")
+        key = None if given is not None and is_safe_id(str(given)) else default_id(row)
+        yield read_row(number, row, columns, seed, repeats[key] if key else 0)
+        repeats.update([key] if key else [])
 
 
 def _fingerprint(rows: Iterator[Row]) -> tuple[int, str]:

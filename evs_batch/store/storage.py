@@ -194,6 +194,20 @@ def is_folder(uri: str) -> bool:
     return get_protocol(uri) not in HTTP and patiently(uri, lambda fs, path: fs.isdir(path))
 
 
+def glob(pattern: str) -> list[str]:
+    """The files that a pattern with `*`, `?`, `[…]` and `**` names, as URIs; raises StorageError."""
+
+    head, inside, rest = pattern.partition("::")
+
+    def look(fs: Any, path: str) -> list[str]:
+        fs.invalidate_cache()
+        place = head.removesuffix(path)  # with the host, which paths do not have
+        found = fs.glob(path, detail=True).items()
+        return [f"{place}{name}{inside}{rest}" for name, about in found if about["type"] == "file"]
+
+    return patiently(pattern, look)
+
+
 def names(uri: str) -> set[str]:
     """The names of what a folder holds; none if it is not there."""
     if not is_local(uri):

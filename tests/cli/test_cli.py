@@ -33,8 +33,34 @@ def test_the_demo_manifest_is_valid():
 def test_validation_names_every_bad_row(make_manifest):
     manifest = make_manifest([{"uri": "a", "prompt": "b"}, {"uri": None, "prompt": "b"}, {"uri": "a", "prompt": ""}])
     done = evs_batch("validate", manifest, code=2)
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["row 1", "row 2"]
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "1 uri='None' must be a non-empty text fill it in" in lines
+    assert "2 prompt='' must be a non-empty text fill it in" in lines
     assert "1 of 3 rows are good" in done.stderr
+
+
+def test_validation_writes_a_copy_without_faults_and_the_faults_for_machines(make_manifest, tmp_path):
+    manifest = make_manifest([{"uri": "a", "prompt": "b", "seed": -1}, {"uri": None, "prompt": "b", "seed": 2}])
+    copy, faults = tmp_path / "clean.parquet", tmp_path / "faults.jsonl"
+    done = evs_batch("validate", manifest, "--fix", copy, "--json", faults)
+    assert "seed left out" in done.stdout
+    assert [json.loads(line)["mended"] for line in faults.read_text().splitlines()] == [
+        "seed left out", "row left out"
+    ]  # fmt: skip
+    assert "1 of 1 rows are good" in evs_batch("validate", copy).stderr
+
+
+def test_a_manifest_is_made_of_a_folder(make_video, tmp_path):
+    make_video("a star-0.mp4", frames=2)
+    made = tmp_path / "made.parquet"
+    assert "have no prompt" in evs_batch("manifest", "create", tmp_path, "-o", made, code=2).stderr
+    (tmp_path / "list.txt").write_text("A star\n")
+    done = evs_batch("manifest", "create", tmp_path, "--prompts", tmp_path / "list.txt", "-o", made)
+    assert "1 rows in" in done.stderr
+    assert "1 of 1 rows are good" in evs_batch("validate", made).stderr
+    assert (
+        "let it end with .parquet" in evs_batch("manifest", "create", tmp_path, "-o", tmp_path / "m.csv", code=2).stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from evs_batch.planning.costs import Costs
 from evs_batch.spec.codecs import CODECS, PRESETS
 from evs_batch.spec.errors import RunError
 from evs_batch.spec.recipe import parse_recipe
-from evs_batch.spec.work import path
 from evs_batch.store.recipes import load_recipe
 from tests.conftest import ROOT
 
@@ -17,7 +16,7 @@ T2I = parse_recipe({"composition": "T2I"})
 
 
 def call(stage: str, worker: str, start_s: float, end_s: float, frames: int = 10) -> dict:
-    return {"stage": stage, "worker": worker, "start_s": start_s, "end_s": end_s, "frames": frames}
+    return {"stage": stage, "worker": worker, "start_s": start_s, "end_s": end_s, "frames": frames, "clips": ["a"]}
 
 
 def record(*timeline: dict) -> dict:
@@ -37,14 +36,25 @@ RUN = record(
 
 
 def test_later_calls_tell_what_a_frame_costs_and_the_first_ones_what_a_start_does():
-    known = costs.of_run(RUN, path(T2I), pixels=100.0, output_bytes=500, elapsed_s=12.0)
-    assert known.frame_s == pytest.approx({"decode": 0.02, "t2i_a": 0.1, "encode": 0.05})
+    known = costs.of_run(RUN, T2I, {"a": 10}, pixels=100.0, output_bytes=500, elapsed_s=12.0)
+    assert known.frame_s == pytest.approx({"decode": 0.02, "t2i_a": 1 / 16, "encode": 0.05})
     assert known.clip_s == pytest.approx({"probe": 0.1})
     assert known.start_s == pytest.approx({"media": 1.0, "t2i": 5.0 + 2.0})
     assert known.load_s == pytest.approx({"media": 0.1, "t2i": 1.0 + 2.0})
     assert known.around_s == pytest.approx(1.5)
     assert known.bytes_per_pixel == pytest.approx(0.5)
     assert known.worker_bytes == 7
+
+
+def test_what_models_compute_beyond_a_clips_frames_counts():
+    recipe = parse_recipe({"composition": "T2V", "t2v": {"window": 16, "overlap": 8}})
+    assert [costs.computed(recipe, "t2v", frames) * frames for frames in (8, 16, 17, 24, 32)] == [16, 16, 32, 32, 48]
+    assert costs.computed(recipe, "t2i", 17) == 1
+    two = {**call("t2v", "t2v-0", 0.0, 1.0, frames=40), "clips": ["a", "b"]}
+    loads = [{"worker": "t2v-0", "role": "t2v", "start_s": 0.0, "end_s": 0.0}]
+    run = {**record(*RUN["timeline"], two), "loads": loads}
+    known = costs.of_run(run, recipe, {"a": 24, "b": 16}, pixels=1.0, output_bytes=1, elapsed_s=12.0)
+    assert known.frame_s["t2v"] == pytest.approx(1 / (32 + 16))
 
 
 def test_larger_frames_cost_attention_more_than_the_rest():
@@ -54,7 +64,7 @@ def test_larger_frames_cost_attention_more_than_the_rest():
 
 
 def test_costs_are_read_as_they_were_written(tmp_path):
-    known = costs.of_run(RUN, path(T2I), pixels=100.0, output_bytes=500, elapsed_s=12.0, of="a run")
+    known = costs.of_run(RUN, T2I, {"a": 10}, pixels=100.0, output_bytes=500, elapsed_s=12.0, of="a run")
     (tmp_path / "plan.json").write_text(json.dumps({"costs": known.as_dict(), "other": 1}))
     assert costs.read(tmp_path / "plan.json") == known
 
@@ -73,26 +83,25 @@ def test_the_table_says_what_the_device_was_measured_to_take():
         for row in rows
         if row["way"] == "evs-batch" and row["job"] == "VC2" and row["layout"] == "contiguous"
     }
-    known = table.of_device("H200", load_recipe("enhance"), [16])
+    known = table.of_device("H200", load_recipe("enhance"))
     models_s = 16 * sum(known.frame_s[stage] for stage in ("t2i_a", "t2v", "t2i_b"))
     assert models_s == pytest.approx(measured_s["T2I+[T2V]+T2I"], rel=0.03)
 
 
 def test_inversions_guidance_and_windows_cost_what_they_evaluate():
-    def seconds(*changes: str, frames: int = 16) -> dict:
-        return table.of_device("H200", load_recipe("enhance", changes), [frames]).frame_s
+    def seconds(*changes: str) -> dict:
+        return table.of_device("H200", load_recipe("enhance", changes)).frame_s
 
     usual = seconds()
     assert seconds("t2i.entry=ddim")["t2i_a"] - usual["t2i_a"] == pytest.approx(20 * table.DEVICES["H200"]["unet_s"])
     assert seconds("t2i.guidance=1.0")["t2i_b"] < 0.7 * usual["t2i_b"]
     assert seconds("t2v.guidance=2.0")["t2v"] == pytest.approx(2 * usual["t2v"])
-    assert seconds(frames=24)["t2v"] == pytest.approx(usual["t2v"] * 2 * 16 / 24)
 
 
 @pytest.mark.parametrize(("codec", "preset"), [(codec, preset) for codec in CODECS for preset in PRESETS])
 def test_the_measured_media_speeds_are_used(codec, preset):
     output = {"codec": codec, "preset": preset, "container": CODECS[codec].containers[0]}
-    known = table.of_device("H200", parse_recipe({"composition": "identity", "output": output}), [16])
+    known = table.of_device("H200", parse_recipe({"composition": "identity", "output": output}))
     rows = json.loads((ROOT / "bench" / "media.json").read_text())["rows"]
     speeds = {row["preset"]: row["frames_per_s"] for row in rows if (row["part"], row["codec"]) == ("encode", codec)
               and row["system"] == "evs-batch"}  # fmt: skip
@@ -103,6 +112,6 @@ def test_the_measured_media_speeds_are_used(codec, preset):
 
 def test_what_nobody_measured_is_not_guessed():
     with pytest.raises(RunError, match="H20: neither a file nor a measured device; did you mean 'H200'"):
-        table.of_device("H20", T2I, [16])
+        table.of_device("H20", T2I)
     with pytest.raises(RunError, match="models of the family tiny: were never measured on H200"):
-        table.of_device("H200", T2I, [16])
+        table.of_device("H200", T2I)

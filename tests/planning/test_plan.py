@@ -69,7 +69,7 @@ def no_memory(make_video: Callable, tmp_path: Path) -> tuple:
 
 
 def no_room(make_video: Callable, tmp_path: Path) -> tuple:
-    costs = table.of_device("H200", ENHANCE, [16]).as_dict() | {"bytes_per_pixel": 1e15}
+    costs = table.of_device("H200", ENHANCE).as_dict() | {"bytes_per_pixel": 1e15}
     (tmp_path / "costs.json").write_text(json.dumps({"costs": costs}))
     asked = Asked(gpus=1, costs=str(tmp_path / "costs.json"), output=str(tmp_path / "not" / "there" / "yet"))
     return [row(make_video())], ENHANCE, asked

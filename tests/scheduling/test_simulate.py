@@ -89,6 +89,13 @@ def test_short_segments_are_not_starved_by_their_own_limits():
     assert max(seconds.values()) < 1.3 * seconds[64], seconds
 
 
+def test_calls_are_filled_up_to_whole_forward_passes():
+    alone = path(parse_recipe({"composition": "T2I"}))
+    plan = policy(path=alone, pools=pools(t2i=1, media=1), budget_bytes=10**12)
+    durations = Durations(frame_s={"t2i_a": 0.01}, forward={"t2i": 16})
+    assert simulate(plan, durations, weightless({"a": 17})).seconds == pytest.approx(0.32, abs=0.001)
+
+
 def test_at_the_end_short_clips_even_out_what_long_ones_leave():
     alone = path(parse_recipe({"composition": "T2I"}))
     plan = policy(path=alone, pools=pools(t2i=2, media=5), budget_bytes=10**12, calls_in_flight=1)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evs_batch.spec.errors import ManifestError
-from evs_batch.store.reading import open_manifest, problems
+from evs_batch.store.reading import open_manifest
 
 ROWS = [{"uri": "a.mp4", "prompt": "a cat"}, {"uri": "b.mp4", "prompt": "a dog, sitting"}]
 
@@ -28,7 +28,7 @@ def test_all_kinds_of_manifests_read_alike(kind: str, tmp_path: Path, make_manif
         (f"{tmp_path}/a.mp4", "a cat"),
         (f"{tmp_path}/b.mp4", "a dog, sitting"),
     ]
-    assert not list(problems(manifest))
+    assert not any(row.error for row in manifest)
 
 
 def test_the_fingerprint_follows_the_rows(make_manifest):
@@ -43,9 +43,9 @@ def test_equal_rows_get_different_stable_ids(make_manifest):
     assert ids[0] == ids[1]
 
 
-def test_bad_rows_are_problems_with_their_numbers(make_manifest):
+def test_bad_rows_carry_their_errors(make_manifest):
     uri = make_manifest([*ROWS, {"uri": None, "prompt": "x"}, {"uri": "c", "prompt": ""}])
-    assert [(number, error.rule) for number, error in problems(open_manifest(str(uri), seed=1))] == [
+    assert [(row.number, row.error.rule) for row in open_manifest(str(uri), seed=1) if row.error] == [
         (2, "must be a non-empty text"),
         (3, "must be a non-empty text"),
     ]
@@ -122,7 +122,7 @@ def test_json_lines_may_have_different_keys(tmp_path: Path):
 def test_rows_with_unsafe_ids_are_bad_rows_and_no_more(make_manifest):
     rows = [{"id": name, "uri": "a", "prompt": "p"} for name in ("a/b", "a/b ", "good")]
     manifest = open_manifest(str(make_manifest(rows)), seed=1)
-    assert [number for number, _ in problems(manifest)] == [0, 1]
+    assert [row.number for row in manifest if row.error] == [0, 1]
     assert len({row.id for row in manifest}) == 3
 
 

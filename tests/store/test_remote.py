@@ -13,7 +13,7 @@ import pytest
 
 from evs_batch.media.probe import probe
 from evs_batch.spec.errors import ManifestError, MediaError, OutputError, StorageError
-from evs_batch.store import ledger, reading, storage
+from evs_batch.store import ledger, making, reading, storage
 from tests.servers import S3, S3_ENVIRONMENT, Sftp, s3_server, sftp_server, web_server
 
 BIG = secrets.token_bytes(60_000_000)
@@ -85,6 +85,16 @@ def test_files_come_and_go(base: str, tmp_path: Path):
     assert storage.names(base) == set()
     with pytest.raises(MediaError, match="cannot be opened"):
         storage.open_input(f"{base}/a.mp4")
+
+
+def test_a_manifest_is_made_of_what_lies_there(base: str, tmp_path: Path):
+    put(tmp_path, b"", f"{base}/videos/deep/a star.mp4")
+    put(tmp_path, b"a red star", f"{base}/videos/deep/a star.txt")
+    for source in (f"{base}/videos", f"{base}/videos/**/*.mp4"):
+        assert making.create([source], making.Making(), tmp_path / "made.parquet") == 1
+        row = next(iter(reading.open_manifest(str(tmp_path / "made.parquet"), 0)))
+        assert row.clip is not None
+        assert (row.clip.uri, row.clip.prompt) == (f"{base}/videos/deep/a star.mp4", "a red star")
 
 
 def test_a_ledger_and_its_manifest_can_lie_there(base: str, make_manifest: Any):
