@@ -1,12 +1,16 @@
 """What the pages say is so."""
 
 import re
+import runpy
 
 import pytest
 
 from evs_batch.evaluate import FREE, REFERENCE
 from evs_batch.quality.choice import SUBJECT
+from evs_batch.runtime.failures import DATA_ERRORS
 from evs_batch.spec import keys
+from evs_batch.spec.errors import EncodeError, ManifestError, MediaError, RecipeError, StorageError
+from evs_batch.spec.failures import FAILURES
 from evs_batch.spec.manifest import OPTIONAL_COLUMNS, OUTPUT_COLUMNS, REQUIRED
 from evs_batch.spec.recipe import recipe_names
 from tests.conftest import ROOT
@@ -49,6 +53,18 @@ def test_the_code_on_the_page_of_the_algorithm_is_the_code():
     assert len(blocks) > 5
     for block in blocks:
         assert any(block in source for source in sources), block
+
+
+def test_the_page_of_errors_has_every_error():
+    made = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))
+    page = (ROOT / "docs" / "errors.md").read_text()
+    assert made["page"]() == page, "make it anew with `python docs/make_errors.py`"
+    assert page.count("\n| ") > 150
+
+
+def test_every_kind_of_failure_has_its_cure():
+    kinds = {kind.__name__ for kind in (ManifestError, MediaError, EncodeError, RecipeError, StorageError)}
+    assert kinds | {"TooLarge", "Hung", "WorkerDied", *(kind.__name__ for kind in DATA_ERRORS)} <= set(FAILURES)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from evs_batch.cli import bench, evaluate, job, manifest, media, models, plan, recipes
+from evs_batch.cli import bench, doctor, evaluate, job, manifest, media, models, plan, recipes
 from evs_batch.spec.errors import EvsError, ManifestError, ModelError, OutputError, RecipeError
 from evs_batch.spec.version import VERSION
 
@@ -25,6 +25,7 @@ app.command()(plan.plan)
 app.command()(manifest.validate)
 app.command()(job.status)
 app.command()(media.probe)
+app.command()(doctor.doctor)
 app.command()(evaluate.evaluate)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(manifest.app, name="manifest")

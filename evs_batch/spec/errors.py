@@ -1,4 +1,4 @@
-"""All errors that users meet.
+"""All errors that users meet; docs/errors.md lists every one of them.
 
 EvsError
  +- RecipeError     a recipe or an override is wrong          exit 2
@@ -36,34 +36,50 @@ class EvsError(Exception):
 
 
 class RecipeError(EvsError):
+    """A recipe or an override is wrong: exit code 2."""
+
     code = "recipe"
 
 
 class ManifestError(EvsError):
+    """A manifest is wrong: exit code 2; or one of its rows: a failed row."""
+
     code = "manifest"
 
 
 class OutputError(EvsError):
+    """The output folder cannot be used: exit code 2."""
+
     code = "output"
 
 
 class MediaError(EvsError):
+    """A source video cannot be read: a failed row, at once."""
+
     code = "media"
 
 
 class EncodeError(EvsError):
+    """A result cannot be written or verified: tried again, then a failed row."""
+
     code = "encode"
 
 
 class StorageError(EvsError):
+    """A storage refuses or is out of reach: tried again, then a failed row; exit code 1 if all rows fail so."""
+
     code = "storage"
 
 
 class ModelError(EvsError):
+    """A model is unknown, missing or unfit: exit code 2."""
+
     code = "model"
 
 
 class RunError(EvsError):
+    """A run could not go on, or a command not begin: exit code 1."""
+
     code = "run"
 
 
