@@ -92,7 +92,7 @@ def merged(records: Sequence[Record]) -> Record:
     return one
 
 
-def print_summary(summary: driver.Summary) -> None:
+def print_summary(summary: driver.Summary, report: str | None = None) -> None:
     """The end of a run: figures on stderr, where the results are on stdout."""
     console = Console(stderr=True, highlight=False)
     skipped = f", {summary.skipped} of them from an earlier run" if summary.skipped else ""
@@ -110,6 +110,8 @@ def print_summary(summary: driver.Summary) -> None:
     out = Console(highlight=False, soft_wrap=True)
     for name, part in (("videos", "videos/"), ("manifest", "manifest/"), ("records", "_run/")):
         out.print(f"{name:<9} {summary.output}/{part}", markup=False)
+    if report:
+        out.print(f"report    {report}", markup=False)
 
 
 def print_status(
@@ -178,7 +180,7 @@ def _pools(record: Record) -> Table:
     for name in ("pool", "workers", "holding", "memory of one"):
         table.add_column(name)
     of_pool = defaultdict[str, list[Mapping[str, Any]]](list)
-    for name, meta in record.get("processes", {}).items():
+    for name, meta in ((name, meta) for name, meta in record.get("processes", {}).items() if meta.get("up", True)):
         of_pool[(name if isinstance(name, str) else name[1]).rpartition("-")[0]].append(meta)
     for name, size in record.get("pools", {}).items():
         held = Counter("+".join(meta["held"]) for meta in of_pool[name])

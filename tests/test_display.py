@@ -20,6 +20,7 @@ def progress(**changes: Any) -> Progress:
         "model-1": {"role": "t2i", "held": ["t2i", "t2v"], "memory_bytes": 61 * 10**9},
         "model-2": {"role": "t2i", "held": ["t2i", "t2v"], "memory_bytes": 60 * 10**9},
         "model-3": {"role": "t2v", "held": ["t2v"], "memory_bytes": 0},
+        "model-0": {"role": "t2v", "held": ["t2v"], "memory_bytes": 9, "up": False},
     }
     for name, value in changes.items():
         setattr(made, name, value)

@@ -1,9 +1,13 @@
-"""`evs-batch run` and `status`."""
+"""`evs-batch run`, `status` and `report`."""
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from evs_batch.driver import Summary
 
 EXIT_TOO_MANY_FAILED = 3
 ENDED = {"done", "interrupted", "aborted"}
@@ -11,8 +15,11 @@ QUIET_S = 60.0  # a driver that has not written its record for so long is gone
 
 MANIFEST = typer.Argument(
     metavar="MANIFEST",
-    help="Parquet, CSV or JSONL file, a folder of Parquet files, or a JSON config of the EVS release.",
+    help="Parquet, CSV or JSONL file, a folder of Parquet files, a JSON config of the EVS release, or `demo`.",
 )
+
+
+OUTPUT = typer.Argument(metavar="OUTPUT", help="Output folder of a run.")
 
 
 def run(
@@ -51,11 +58,38 @@ def run(
     }  # fmt: skip
     with display.view(plain=plain) as watch:
         summary = driver.run(manifest, loaded, output, watch=watch, **options)
-    display.print_summary(summary)
+    display.print_summary(summary, _report(summary))
     if summary.signal:
         sys.exit(128 + summary.signal)
     if summary.failed_fraction > max_failed_fraction:
         sys.exit(EXIT_TOO_MANY_FAILED)
+
+
+def _report(summary: "Summary") -> str | None:
+    """Where the report is; a run whose report cannot be made is a run all the same."""
+    from evs_batch import report
+    from evs_batch.spec.errors import EvsError
+    from evs_batch.store import storage
+
+    if not summary.elapsed_s:  # nothing was to do
+        return storage.join(summary.output, report.NAME)
+    try:
+        return report.build(summary.output)
+    except EvsError as error:
+        typer.echo(f"no report: {error}", err=True)
+        return None
+
+
+def report(output: str = OUTPUT) -> None:
+    """Make report.html anew: before / after, rows, failures by cause, timeline, quality; print where it is.
+
+    Example:
+
+        evs-batch evaluate out/videos; evs-batch report out/videos
+    """
+    from evs_batch.report import build
+
+    typer.echo(build(output))
 
 
 def recipe_of(manifest: str) -> str:
@@ -70,7 +104,7 @@ def recipe_of(manifest: str) -> str:
     return manifest
 
 
-def status(output: str = typer.Argument(metavar="OUTPUT", help="Output folder of a run.")) -> None:
+def status(output: str = OUTPUT) -> None:
     """Print how far a run is and what failed, by cause."""
     from evs_batch import display
     from evs_batch.spec.errors import OutputError

@@ -2,9 +2,11 @@
 
 import time
 from collections import Counter
+from typing import Any
 
 from evs_batch.driver.progress import Progress
 from evs_batch.driver.rates import Look
+from evs_batch.runtime.actors import WorkerMeta
 from evs_batch.runtime.loop import Loop
 
 
@@ -17,11 +19,7 @@ def look(progress: Progress, loop: Loop) -> None:
         running[path[batch.at].name] += len(batch.units)
     progress.running = dict(running)
     progress.pools = {name: pool.size for name, pool in loop.placement.pools.items()}
-    progress.processes = {
-        name: {**vars(meta), "held": sorted(meta.held), "memory_bytes": account.memory_bytes[name]}
-        for name, meta in loop.worker_metas.items()
-        if name in state.crew.all
-    }
+    progress.processes = {name: _process(name, meta, loop) for name, meta in loop.worker_metas.items()}
     progress.workers = dict(Counter("+".join(sorted(worker.held)) for worker in state.crew.all.values() if worker.up))
     progress.state = "stopping" if state.stopping else "running" if progress.workers else "starting"
     inner = {stage.name: account.stages.get(stage.name) for stage in path if not stage.of_clip}
@@ -36,3 +34,9 @@ def look(progress: Progress, loop: Loop) -> None:
     probed = account.stages.get("probe")
     todo = progress.rows - progress.skipped - progress.done["failed"]
     progress.eta_s = progress.rates.eta_s(todo * probed.frames / probed.calls) if probed else None
+
+
+def _process(name: str, meta: WorkerMeta, loop: Loop) -> dict[str, Any]:
+    """A worker, also one that is gone."""
+    most = loop.timeline.account.memory_bytes[name]
+    return {**vars(meta), "held": sorted(meta.held), "up": name in loop.state.crew.all, "memory_bytes": most}

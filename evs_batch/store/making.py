@@ -50,7 +50,7 @@ def create(uris: Sequence[str], making: Making, target: Path) -> int:
 
     Raises ManifestError, and writes nothing then, where videos have no prompt or an id is used twice.
     """
-    sources = [_source(storage.absolute(uri), making) for uri in uris]
+    sources = [_source(reading.located(uri), making) for uri in uris]
     schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
     ids, bare, count = Counter[str](), list[str](), 0
     with storage.whole(target) as file, pq.ParquetWriter(file, schema) as writer:

@@ -41,7 +41,7 @@ class Check:
 
     def __iter__(self) -> Iterator[Fault]:
         """Every fault. The copy is there when all of them have been taken; raises ManifestError."""
-        found, seen = reading.each(storage.absolute(self.uri)), dict[str, int]()
+        found, seen = reading.each(reading.located(self.uri)), dict[str, int]()
         with ExitStack() as opened:
             write = _writer(opened, self.copy, found) if self.copy else None
             for row in found.rows:

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from evs_batch.spec.errors import ManifestError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
 from evs_batch.store import storage
 
+_PACKAGE = Path(__file__).parents[1]
+MANIFESTS = next((p for p in (_PACKAGE / "manifests", _PACKAGE.parent / "manifests") if p.is_dir()), _PACKAGE)
 BATCH_ROWS = 1024
 UNREADABLE = (
     OSError,
@@ -104,7 +107,7 @@ def open_manifest(uri: str, seed: int) -> Manifest:
 
     Raises ManifestError. Single bad rows raise nothing: they carry their error.
     """
-    uri = storage.absolute(uri)
+    uri = located(uri)
     files, schema = table(uri)
     columns = resolve_columns(schema.names)
     with explained(uri):
@@ -112,6 +115,18 @@ def open_manifest(uri: str, seed: int) -> Manifest:
     if not rows:
         raise ManifestError(uri, "has no rows", "check how it was written")
     return Manifest(uri=uri, files=files, schema=schema, columns=columns, seed=seed, rows=rows, fingerprint=fingerprint)
+
+
+def located(uri: str) -> str:
+    """Where a manifest is: a ready one goes by its name, as `demo`, all others by path or URI."""
+    if uri in ready_manifests() and not Path(uri).exists():
+        return str(MANIFESTS / f"{uri}.parquet")
+    return storage.absolute(uri)
+
+
+def ready_manifests() -> list[str]:
+    """Manifests that come with the package."""
+    return sorted(path.stem for path in MANIFESTS.glob("*.parquet"))
 
 
 def table(uri: str) -> tuple[tuple[str, ...], pa.Schema]:
@@ -144,7 +159,7 @@ def digest(uri: str) -> str:
     """Of the bytes of a manifest: it takes a second for a million rows, and equal bytes are equal rows."""
     found = hashlib.blake2b()
     with explained(uri):
-        for name in _files(storage.absolute(uri)):
+        for name in _files(located(uri)):
             with storage.open_stored(name) as file:
                 found.update(hashlib.file_digest(file, "blake2b").digest())
     return found.hexdigest()
