@@ -114,6 +114,19 @@ def print_summary(summary: driver.Summary, report: str | None = None) -> None:
         out.print(f"report    {report}", markup=False)
 
 
+def status(records: Sequence[Record], rows: Iterable[dict[str, Any]], *, at_work: bool) -> dict[str, Any]:
+    """What `print_status` shows, for machines; times are Unix seconds."""
+    one = dict(merged(records))
+    counts, causes = Counter[str](), Counter[str]()
+    for row in rows:
+        counts[row["status"]] += 1
+        causes.update([row["error_type"]] if row["status"] == "failed" else [])
+    one["processes"] = list(one["processes"].values())
+    total = max(record.get("manifest_rows", record["rows"]) for record in records)
+    return {**one, "at_work": at_work, "manifest_rows": total, **{name: counts[name] for name in ("success", "failed")},
+            "causes": causes}  # fmt: skip
+
+
 def print_status(
     records: Sequence[Record], rows: Iterable[dict[str, Any]], leftovers: Mapping[str, int], *, at_work: bool
 ) -> None:

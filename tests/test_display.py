@@ -1,6 +1,7 @@
 """What people see of a run."""
 
 import io
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -74,6 +75,13 @@ def test_the_records_of_several_drivers_are_shown_as_one():
     assert "running 78/200 rows 1 min 15 s about 1 h 23 min to go" in lines
     assert "model 6 of 8 4 t2i+t2v, 2 t2v 61.0 GB" in lines
     assert "t2i_a 8 16 8.5" in lines
+
+
+def test_the_status_for_machines_has_what_is_committed():
+    rows = [{"id": "a", "status": "failed", "error_type": "E"}, {"id": "b", "status": "success", "error_type": None}]
+    found = json.loads(json.dumps(display.status([record(progress()), record(progress())], rows, at_work=True)))
+    assert (found["rows"], found["success"], found["failed"], found["causes"]) == (200, 1, 1, {"E": 1})
+    assert (found["at_work"], found["eta_s"], found["running"]["t2i_a"]) == (True, 4000.0, 16)
 
 
 def test_the_status_of_a_run_at_work_has_the_picture_and_of_one_that_has_ended_has_not(capsys):

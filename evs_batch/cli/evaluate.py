@@ -31,7 +31,12 @@ def evaluate(
     max_failed_fraction: float = typer.Option(0.1, min=0, max=1, help="More failed rows than this: exit code 3."),
     json_file: Path | None = typer.Option(None, "--json", help="Write the summary to this file."),
 ) -> None:
-    """Measure the quality of a run's videos and of their sources; the same command again measures what is new."""
+    """Measure the quality of a run's videos and of their sources; the same command again measures what is new.
+
+    Example:
+
+        evs-batch evaluate out/videos --reference clean --json quality.json
+    """
     from dataclasses import asdict
 
     from evs_batch.driver.signals import StopSignals

@@ -1,5 +1,6 @@
 """`evs-batch run`, `status` and `report`."""
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -43,7 +44,16 @@ def run(
     ),
     plain: bool = typer.Option(False, help="Lines instead of the live view."),
 ) -> None:
-    """Enhance every video of a manifest; the same command again resumes."""
+    """Enhance every video of a manifest; the same command again resumes.
+
+    Examples:
+
+        evs-batch run videos.parquet --recipe enhance --output out/videos
+
+        evs-batch run s3://bucket/videos.parquet -r enhance -o s3://bucket/out --address auto --shard 1/4
+
+        EVS_RUN_ADDRESS=auto evs-batch run config.json -o out --set t2i.strength=0.3 --limit 100
+    """
     from evs_batch import display, driver
     from evs_batch.spec import toml
     from evs_batch.store.recipes import load_recipe
@@ -104,8 +114,15 @@ def recipe_of(manifest: str) -> str:
     return manifest
 
 
-def status(output: str = OUTPUT) -> None:
-    """Print how far a run is and what failed, by cause."""
+def status(
+    output: str = OUTPUT, as_json: bool = typer.Option(False, "--json", help="Print it as one JSON object.")
+) -> None:
+    """Print how far a run is and what failed, by cause; from anywhere that reaches the folder.
+
+    Example:
+
+        evs-batch status s3://bucket/out --json
+    """
     from evs_batch import display
     from evs_batch.spec.errors import OutputError
     from evs_batch.store import ledger, storage
@@ -117,4 +134,7 @@ def status(output: str = OUTPUT) -> None:
     rows = ledger.committed(uri, ["id", "status", "error_type", "error_message"])
     idle = time.time() - max(record["updated_s"] for record in records) > QUIET_S
     at_work = not idle and any(record["state"] not in ENDED for record in records)
+    if as_json:
+        typer.echo(json.dumps(display.status(records, rows, at_work=at_work)))
+        return
     display.print_status(records, rows, {} if at_work else ledger.leftovers(uri), at_work=at_work)

@@ -62,7 +62,7 @@ class _CurrentStderr(logging.StreamHandler):
 def main() -> None:
     """Run a command; every EvsError becomes one clear message and an exit code."""
     try:
-        app()
+        app(auto_envvar_prefix="EVS")
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except EvsError as error:

@@ -8,7 +8,12 @@ import typer
 def probe(
     videos: list[str] = typer.Argument(metavar="VIDEO…", help="Paths or URIs of video files."),
 ) -> None:
-    """Print what a run would find in videos, a JSON object a line; a file that would fail has an `error`."""
+    """Print what a run would find in videos, a JSON object a line; a file that would fail has an `error`.
+
+    Example:
+
+        evs-batch probe clips/*.mp4 | jq .tracks
+    """
     from evs_batch.media.probe import probe
     from evs_batch.spec.errors import EvsError
     from evs_batch.spec.recipe import Output

@@ -77,9 +77,9 @@ if (shown.length) {
 
 /* The table of rows */
 const columns = [
-  ["id", "id", "text"], ["status", "status", ""], ["prompt", "prompt", "text"], ["frames", "frames", "number"],
+  ["id", "id", "id"], ["status", "status", ""], ["prompt", "prompt", "text"], ["notes", "error or warning", "text"], ["frames", "frames", "number"],
   ["seconds", "video, s", "number"], ["size", "size", ""], ["t2i", "T2I, s", "number"], ["t2v", "T2V, s", "number"],
-  ["bytes", "MB", "number"], ["attempts", "attempts", "number"], ["notes", "error or warning", "text"],
+  ["bytes", "MB", "number"], ["attempts", "attempts", "number"],
 ];
 let key = null, down = false, page = 0;
 const heads = columns.map(([name, title]) => {
@@ -87,7 +87,7 @@ const heads = columns.map(([name, title]) => {
   head.firstChild.addEventListener("click", () => { [key, down, page] = [name, key === name && !down, 0]; fill(); });
   return head;
 });
-$("table").tHead.rows[0].append(...heads, el("th", { scope: "col" }, "open"));
+$("table").tHead.rows[0].append(heads[0], el("th", { scope: "col" }, "open"), ...heads.slice(1));
 
 const compare = (a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : (a < b ? -1 : 1) * (down ? -1 : 1);
 function chosen() {
@@ -115,7 +115,10 @@ function links(row) {
 function fill() {
   const found = chosen(), pages = Math.max(1, Math.ceil(found.length / PAGE));
   page = Math.min(page, pages - 1);
-  $("table").tBodies[0].replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => el("tr", {}, ...columns.map((column) => cell(row, column)), links(row))));
+  $("table").tBodies[0].replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
+    const [id, ...others] = columns.map((column) => cell(row, column));
+    return el("tr", {}, id, links(row), ...others);
+  }));
   $("count").textContent = `${number(found.length)} rows${data.left_out ? `; ${number(data.left_out)} more are in the manifest only` : ""}`;
   $("page").textContent = `page ${page + 1} of ${pages}`;
   $("back").disabled = page === 0;
@@ -139,7 +142,7 @@ for (const cause of data.failures) {
 /* Workers and stages */
 const hues = new Map(data.stages.map((stage, index) => [stage[0], `hsl(${(index * 137) % 360} 60% 50%)`]));
 function table(id, head, rows) {
-  const line = (kind, cells) => el("tr", {}, ...cells.map((value, index) => index ? el(kind, kind === "td" ? { class: "number" } : { scope: "col" }, typeof value === "number" ? number(value, 2) : value ?? "") : el("th", { scope: kind === "th" ? "col" : "row" }, value)));
+  const line = (kind, cells) => el("tr", {}, ...cells.map((value, index) => index ? el(kind, kind === "td" ? { class: "number" } : { class: "number", scope: "col" }, typeof value === "number" ? number(value, 2) : value ?? "") : el("th", { scope: kind === "th" ? "col" : "row" }, value)));
   $(id).replaceChildren(el("thead", {}, line("th", head)), el("tbody", {}, ...rows.map((cells) => line("td", cells))));
 }
 $("reached").textContent = data.reached;

@@ -21,7 +21,7 @@ def test_every_point_is_t2v_alone_and_the_papers_two_are_among_them():
 
 @pytest.mark.slow
 def test_more_noise_leaves_less_of_the_styled_clip(tmp_path: Path):
-    points = styles.recipes("demo", [])
+    points = styles.recipes("demo", ["t2v.steps=20"])
     few = {point: points[point] for point in (("SDEdit", "strength 0.1"), ("SDEdit", "strength 0.6"))}
     rows, before = styles.measure(few, load_recipe("demo", ["composition='T2I'"]), VALIDATION_SEEDS[:1])
     weak, strong = rows

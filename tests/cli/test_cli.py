@@ -1,6 +1,7 @@
 """Commands that start no Ray."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,29 @@ def test_a_manifest_is_made_of_a_folder(make_video, tmp_path):
     )
 
 
+def test_options_come_from_the_environment_and_no_colour_is_no_colour(monkeypatch, make_manifest, tmp_path):
+    monkeypatch.setenv("EVS_VALIDATE_FIX", str(tmp_path / "clean.parquet"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    evs_batch("validate", make_manifest([{"uri": "a", "prompt": "b"}]))
+    assert (tmp_path / "clean.parquet").is_file()
+    assert "\x1b[31m" not in evs_batch("status", "nowhere", code=2).stderr
+
+
+def test_help_has_examples_and_the_shell_completes(tmp_path):
+    for command in ("run", "plan", "validate", "status", "report", "doctor", "evaluate", "probe"):
+        assert f"evs-batch {command}" in evs_batch(command, "--help").stdout.split("Example")[1], command
+    environment = {
+        **os.environ,
+        "_EVS_BATCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "evs-batch pl",
+        "COMP_CWORD": "1",
+    }
+    program = Path(sys.executable).parent / "evs-batch"
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["plan"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -77,6 +101,7 @@ def test_a_manifest_is_made_of_a_folder(make_video, tmp_path):
         ),
         (["status", "nowhere"], "holds no run"),
         (["recipes", "show", "x"], "known: alternate, bivdiff"),
+        (["runn"], "Did you mean 'run'?"),
     ],
 )
 def test_mistakes_cost_nothing_and_are_explained(arguments: list[str], said: str, tmp_path: Path):

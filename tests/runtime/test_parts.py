@@ -118,7 +118,7 @@ class Small(Worker):
 
 
 def test_a_model_that_has_no_room_for_its_batch_does_the_same_frame_by_frame():
-    recipe = load_recipe("demo", ["t2v.switch_at=[2]"])
+    recipe = load_recipe("demo", ["t2v.switch_at=[2]", "runtime.frames_per_forward=4"])
     stage = next(stage for stage in path(recipe) if stage.role == "t2i")
     frames = stripes(3, 32, 32)
     facts = constant_rate(3, 32, 32, Fraction(8))
