@@ -86,13 +86,15 @@ def merged(records: Sequence[Record]) -> Record:
     one["processes"] = {
         (at, name): meta for at, r in enumerate(records) for name, meta in r.get("processes", {}).items()
     }
-    one["eta_s"] = max((record.get("eta_s") or 0.0 for record in records), default=0.0) or None
+    one["eta_s"] = (
+        max((record.get("eta_s") or 0.0 for record in records if record["state"] == "running"), default=0.0) or None
+    )
     one["started_s"] = min(record["started_s"] for record in records)
     one["updated_s"] = max(record["updated_s"] for record in records)
     return one
 
 
-def print_summary(summary: driver.Summary, report: str | None = None) -> None:
+def print_summary(summary: driver.Summary) -> None:
     """The end of a run: figures on stderr, where the results are on stdout."""
     console = Console(stderr=True, highlight=False)
     skipped = f", {summary.skipped} of them from an earlier run" if summary.skipped else ""
@@ -110,8 +112,6 @@ def print_summary(summary: driver.Summary, report: str | None = None) -> None:
     out = Console(highlight=False, soft_wrap=True)
     for name, part in (("videos", "videos/"), ("manifest", "manifest/"), ("records", "_run/")):
         out.print(f"{name:<9} {summary.output}/{part}", markup=False)
-    if report:
-        out.print(f"report    {report}", markup=False)
 
 
 def status(records: Sequence[Record], rows: Iterable[dict[str, Any]], *, at_work: bool) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _to_go(record: Record) -> str:
     eta_s = record.get("eta_s")
     return (
         f"  about {duration(eta_s)} to go"
-        if eta_s and record["state"] == "running" and _done(record) < record["rows"]
+        if eta_s and "running" in record["state"] and _done(record) < record["rows"]
         else ""
     )
 

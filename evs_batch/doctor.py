@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from evs_batch.spec.codecs import CODECS
-from evs_batch.spec.errors import EvsError
+from evs_batch.spec.errors import EvsError, RunError, masked
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.units import amount
 from evs_batch.store import storage
@@ -105,8 +105,10 @@ def _driver() -> str:
     if not program:
         return ""
     asked = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    lines = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30).stdout.split()
-    return f"NVIDIA {lines[0]}" if lines else ""
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode:
+        raise RunError("nvidia-smi", f"fails ({done.stdout.strip() or done.stderr.strip()})", "mend the driver first")
+    return f"NVIDIA {done.stdout.split()[0]}" if done.stdout.split() else ""
 
 
 def _ray(asked: Asked) -> Iterator[Finding]:
@@ -198,23 +200,16 @@ def _models(asked: Asked) -> Iterator[Finding]:
     found = f"{cache}, {amount(shutil.disk_usage(there).free)} free"
     yield _judged("model cache", found, good=os.access(there, os.W_OK), mend="set HF_HOME to a folder you may write to")
     yield Finding("model folder", "ok", f"{os.environ.get(FOLDER, DEFAULT_FOLDER)} (${FOLDER})")
-    seen = set[str]()
-    for role, name, base in _wanted(asked.recipe):
-        entry = zoo.t2i_source(name) if role == "t2i" else zoo.t2v_source(name, base)
+    from evs_batch.driver.models import needed
+    from evs_batch.runtime import cluster
+
+    remote, seen = cluster.is_remote(asked.address), set[str]()
+    for entry in needed(asked.recipe) if asked.recipe else ():
         for place in [place for place in zoo.places(entry) if str(place) not in seen]:
             seen.add(str(place))
-            here = bool(place.find())
-            yield _judged(str(place), "here" if here else "not here", good=here, mend=place.advice(name))
-
-
-def _wanted(recipe: Recipe | None) -> Iterator[tuple[str, str, str]]:
-    from evs_batch.spec.work import path
-
-    roles = {stage.role for stage in path(recipe)} if recipe else set()
-    if recipe and "t2i" in roles:
-        yield "t2i", recipe.t2i.model, ""
-    if recipe and "t2v" in roles:
-        yield "t2v", recipe.t2v.model, recipe.t2v.base
+            here, state = bool(place.find()), "note" if remote else "bad"
+            mend = place.advice(zoo.wanted(entry)) + (", on every node" if remote else "")
+            yield _judged(str(place), "here" if here else "not here", good=here, mend=mend, otherwise=state)
 
 
 def _storages(asked: Asked) -> Iterator[Finding]:
@@ -231,12 +226,15 @@ def _tried(uri: str, good: str, do: Callable[[str], None]) -> Finding:
     try:
         do(storage.absolute(uri))
     except EvsError as error:
-        return Finding(uri, "bad", f"{error.rule}", f"{error.fix}{_credentials(uri)}")
+        return Finding(masked(uri), "bad", f"{error.rule}", f"{error.fix}{_credentials(uri)}")
     except (OSError, ValueError, ImportError) as error:
         return Finding(
-            uri, "bad", f"{type(error).__name__}: {error}", f"check the address and your rights{_credentials(uri)}"
+            masked(uri),
+            "bad",
+            f"{type(error).__name__}: {error}",
+            f"check the address and your rights{_credentials(uri)}",
         )
-    return Finding(uri, "ok", good)
+    return Finding(masked(uri), "ok", good)
 
 
 def _read(uri: str) -> None:
@@ -249,11 +247,12 @@ def _read(uri: str) -> None:
 
 def _write(uri: str) -> None:
     name = storage.join(uri, f".evs-doctor-{uuid.uuid4().hex}{storage.PARTIAL}")
-    missing = storage.is_local(uri) and not storage.is_folder(uri)
+    folder = Path(storage.filesystem(uri)[1]) if storage.is_local(uri) else None
+    new = [path for path in (folder, *folder.parents) if not path.exists()] if folder else []
     storage.write_bytes(b"evs-batch doctor", name)
     storage.remove_file(name)
-    if missing:
-        os.rmdir(storage.filesystem(uri)[1])
+    for path in new:
+        path.rmdir()
 
 
 def _credentials(uri: str) -> str:

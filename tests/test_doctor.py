@@ -100,6 +100,20 @@ def test_buckets_that_are_not_there_or_take_nothing_are_bad(monkeypatch):
     assert found["s3://box/out"].state == "ok"
 
 
+def test_passwords_are_not_shown():
+    found = "".join(f"{finding}" for finding in doctor.examine(Asked(uris=("sftp://me:secret@127.0.0.1:1/x",))))
+    assert "***" in found
+    assert "secret@" not in found
+
+
+def test_a_driver_that_fails_is_what_is_bad(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "NVIDIA-SMI has failed" in examined()["torch"].found
+
+
 def test_a_cluster_that_does_not_answer_is_bad():
     found = examined(Asked(address="127.0.0.1:1"))["cluster"]
     assert found.state == "bad"

@@ -7,6 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from evs_batch.spec.errors import RunError
+from evs_batch.store import storage
+
+
+def writable(file: Path | None, *inputs: str) -> None:
+    """A file that a command is to write must have a folder, and be none that it reads; raises RunError."""
+    if file is None:
+        return
+    if not file.absolute().parent.is_dir():
+        raise RunError(str(file), "has no folder to lie in", "make it, or name another file")
+    if any(storage.same(storage.absolute(path), str(file.absolute())) for path in inputs):
+        raise RunError(str(file), "is what is read", "name another file")
+
 
 def write_figures(name: str, rows: Sequence[dict[str, Any]], file: Path) -> None:
     """Write rows as JSON, with machine and date."""

@@ -68,26 +68,26 @@ def run(
     }  # fmt: skip
     with display.view(plain=plain) as watch:
         summary = driver.run(manifest, loaded, output, watch=watch, **options)
-    display.print_summary(summary, _report(summary))
+    display.print_summary(summary)
+    _report(summary)
     if summary.signal:
         sys.exit(128 + summary.signal)
     if summary.failed_fraction > max_failed_fraction:
         sys.exit(EXIT_TOO_MANY_FAILED)
 
 
-def _report(summary: "Summary") -> str | None:
-    """Where the report is; a run whose report cannot be made is a run all the same."""
+def _report(summary: "Summary") -> None:
+    """Make the report and say where it is; a run whose report cannot be made is a run all the same."""
     from evs_batch import report
-    from evs_batch.spec.errors import EvsError
     from evs_batch.store import storage
 
-    if not summary.elapsed_s:  # nothing was to do
-        return storage.join(summary.output, report.NAME)
     try:
-        return report.build(summary.output)
-    except EvsError as error:
-        typer.echo(f"no report: {error}", err=True)
-        return None
+        nothing_new = not summary.elapsed_s
+        uri = storage.join(summary.output, report.NAME) if nothing_new else report.build(summary.output)
+    except Exception as error:
+        typer.echo(f"no report: {type(error).__name__}: {error}", err=True)
+    else:
+        typer.echo(f"report    {uri}")
 
 
 def report(output: str = OUTPUT) -> None:

@@ -42,7 +42,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."
+    ),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every decision of the scheduler."),
 ) -> None:
     logging.basicConfig(

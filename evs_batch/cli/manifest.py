@@ -35,7 +35,9 @@ def create(
         metavar="SOURCE…",
         help="Folders, globs or single videos; CSV, JSONL or Parquet files; a JSON config of the EVS release.",
     ),
-    output: Path = typer.Option(..., "--output", "-o", metavar="F.parquet", help="The manifest to write."),
+    output: str = typer.Option(
+        ..., "--output", "-o", metavar="F.parquet", help="The manifest to write, also far away."
+    ),
     prompt: str | None = typer.Option(
         None, metavar="TEXT", help="For rows without a prompt: a text with {stem}, {words}, {folder} or columns."
     ),
@@ -64,8 +66,7 @@ def create(
     from evs_batch.store import prompts as known
     from evs_batch.store.recipes import load_recipe
 
-    if not output.name.endswith(".parquet"):
-        raise ManifestError(str(output), "must be the name of a Parquet file", "let it end with .parquet")
+    _check_target(output, *sources)
     finds = [known.of_list(prompts)] if prompts else []
     finds += [known.template(prompt)] if prompt else []
     how = making.Making(uri_column=uri_column, prompt_column=prompt_column, finds=finds)
@@ -77,7 +78,7 @@ def create(
 
 def validate(
     manifest: str = MANIFEST,
-    fix: Path | None = typer.Option(
+    fix: str | None = typer.Option(
         None, metavar="F.parquet", help="Write a copy without the bad rows, or without their bad optional cells."
     ),
     json_file: Path | None = typer.Option(None, "--json", help="Write the faults to this file, a JSON object a line."),
@@ -90,8 +91,12 @@ def validate(
 
         evs-batch validate videos.csv --fix clean.parquet
     """
+    from evs_batch.cli.figures import writable
     from evs_batch.store.mending import Check
 
+    writable(json_file, manifest)
+    if fix:
+        _check_target(fix, manifest)
     check = Check(manifest, fix)
     faults = iter(check) if json_file is None else _written(check, json_file)
     out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
@@ -102,6 +107,16 @@ def validate(
         typer.echo(f"the copy without faults: {fix}", err=True)
     elif check.faults:
         sys.exit(2)
+
+
+def _check_target(target: str, *sources: str) -> None:
+    """Where a manifest goes must be called one, and be none of those that are read; raises ManifestError."""
+    from evs_batch.store import reading, storage
+
+    if not target.endswith(".parquet"):
+        raise ManifestError(target, "must be the name of a Parquet file", "let it end with .parquet")
+    if any(storage.same(reading.located(source), storage.absolute(target)) for source in sources):
+        raise ManifestError(target, "is what is read", "name another file")
 
 
 def _written(faults: "Iterable[Fault]", file: Path) -> "Iterator[Fault]":

@@ -9,6 +9,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evs_batch.cli.job import MANIFEST, recipe_of
 from evs_batch.spec.units import amount, duration
@@ -52,8 +53,10 @@ def plan(
         --gpus 16 --costs one.json
     """
     from evs_batch import driver, planning
+    from evs_batch.cli.figures import writable
     from evs_batch.store.recipes import load_recipe
 
+    writable(json_file)
     run = driver.Options(limit=limit, address=address, t2i_workers=t2i_workers, t2v_workers=t2v_workers)
     asked = planning.Asked(
         run=run, gpus=gpus, cpus_per_gpu=cpus_per_gpu, costs=costs, rows=rows, videos=videos, scratch=scratch,
@@ -71,7 +74,7 @@ def _print(plan: "Plan") -> None:
     out = Console(highlight=False, soft_wrap=True)
     grid = Table.grid(padding=(0, 2))
     for name, text in _lines(plan):
-        grid.add_row(name, text)
+        grid.add_row(name, Text(text))
     out.print(grid)
     if plan.forecast:
         out.print(_stages(plan))

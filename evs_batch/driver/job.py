@@ -142,11 +142,14 @@ class Job:
         """Clips that are not committed; rows that cannot be clips are committed as failed on the way."""
         columns = ["id", "status", "error_type"]
         done = {row["id"]: (row["status"], row["error_type"]) for row in ledger.committed(self._output, columns)}
+        # other shards commit to the same folder
+        self.progress.earlier = min(self.progress.rows, len(done) // self._options.shard[1])
         for row in self._selected():
             if row.id in done:
                 if row.id in self._segmented:
                     storage.remove_folder(self._parts_uri(row.id))
                 self.progress.skipped += 1
+                self.progress.failed_earlier += done[row.id][0] == "failed"
                 self._count(*done[row.id])
             elif error := row.error or self._overwrites(row) or self._unfit(row):
                 self._commit(row, _failed_row(type(error).__name__, "manifest", str(error), 1))

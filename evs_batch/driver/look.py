@@ -32,7 +32,8 @@ def look(progress: Progress, loop: Loop) -> None:
     )
     progress.frames_per_s = progress.rates.frames_per_s()
     probed = account.stages.get("probe")
-    todo = progress.rows - progress.skipped - progress.done["failed"]
+    failed_now = progress.done["failed"] - progress.failed_earlier
+    todo = progress.rows - max(progress.earlier, progress.skipped) - failed_now
     progress.eta_s = progress.rates.eta_s(todo * probed.frames / probed.calls) if probed else None
 
 

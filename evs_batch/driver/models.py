@@ -8,6 +8,14 @@ from evs_batch.spec.work import path
 
 def check_models(recipe: Recipe, address: str | None) -> None:
     """Wrong names, and missing files where the run is on this machine alone, are said at once; raises ModelError."""
+    models = needed(recipe)
+    if not cluster.is_remote(address):
+        for model in models:
+            zoo.locate_all(model)
+
+
+def needed(recipe: Recipe) -> list[zoo.Entry]:
+    """The models of a recipe, which must go together; raises ModelError and RecipeError."""
     roles = {stage.role for stage in path(recipe)}
     models: list[zoo.Entry] = []
     if "t2i" in roles:
@@ -16,6 +24,4 @@ def check_models(recipe: Recipe, address: str | None) -> None:
         t2v = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
         zoo.check_pair(zoo.t2i_source(recipe.t2i.model), t2v, recipe.t2v.bridge)
         models.append(t2v)
-    if not cluster.is_remote(address):
-        for model in models:
-            zoo.locate_all(model)
+    return models

@@ -59,6 +59,7 @@ class Progress:
     """A run as others see it: on the terminal, in `status`, in its stats.
 
     `stages` counts segments at each stage, `running` those of them in calls; `workers` counts the roles that are held.
+    `skipped` rows were found done by an earlier run, `failed_earlier` of them failed; `earlier` is how many there are.
     """
 
     rows: int
@@ -68,6 +69,8 @@ class Progress:
     done: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
+    earlier: int = 0
+    failed_earlier: int = 0
     stages: dict[str, int] = field(default_factory=dict)
     running: dict[str, int] = field(default_factory=dict)
     frames_per_s: dict[str, float] = field(default_factory=dict)

@@ -240,8 +240,12 @@ def places(entry: Entry) -> tuple[Place, ...]:
 
 def locate_all(entry: Entry) -> list[Path]:
     """Where all of it is; raises ModelError for the first place that is empty."""
-    wanted = entry.wanted if isinstance(entry, T2ISource | T2VSource) else f"--role lora {entry}"
-    return [locate(place, wanted) for place in places(entry)]
+    return [locate(place, wanted(entry)) for place in places(entry)]
+
+
+def wanted(entry: Entry) -> str:
+    """What `evs-batch models fetch` is to be told."""
+    return entry.wanted if isinstance(entry, T2ISource | T2VSource) else f"--role lora {entry}"
 
 
 def check_pair(t2i: T2ISource, t2v: T2VSource, bridge: str) -> None:

@@ -25,7 +25,8 @@ class Costs:
     Of a frame with more pixels models take `quadratic` of it times their square, and all the rest grows in proportion.
     `clip_s` is for each clip, by stage; `start_s` passes until a worker has loaded its first role, and `load_s` for
     another one; `around_s` before workers are asked for and after the last call. `worker_bytes` is the most that a
-    process held, on its GPU if it has one; `bytes_per_pixel` is for results. `of` says where all this is from.
+    process held, on its GPU if it has one; `bytes_per_pixel` is for results. `of` says where all this is from,
+    and `recipe` is the fingerprint of what was run.
     """
 
     of: str
@@ -38,6 +39,7 @@ class Costs:
     around_s: float = 0.0
     bytes_per_pixel: float | None = None
     worker_bytes: int = 0
+    recipe: str = ""
 
     def relative(self, role: Role, pixels: float) -> float:
         """How many times as long as a frame of `pixels` another one takes."""
@@ -107,6 +109,7 @@ def of_run(
     probes, encoded = calls["probe"].all, sum(call["frames"] for call in calls["encode"].all)
     return Costs(
         of=of,
+        recipe=recipe.fingerprint,
         pixels=pixels,
         frame_s={name: seconds for name, seconds in frame_s.items() if name != "probe"},
         clip_s={"probe": sum(map(_seconds, probes)) / len(probes)},

@@ -18,9 +18,9 @@ from evs_batch.planning.survey import Survey, look
 from evs_batch.runtime import cluster
 from evs_batch.scheduling.admission import credit
 from evs_batch.scheduling.events import Size
-from evs_batch.spec.errors import ModelError
+from evs_batch.spec.errors import ModelError, RunError
 from evs_batch.spec.recipe import Recipe
-from evs_batch.spec.work import path
+from evs_batch.spec.work import model_stages, path
 from evs_batch.store import reading, storage
 
 GPUS_OF_NODE = 8
@@ -152,7 +152,7 @@ def _unfit(survey: Survey, recipe: Recipe, seen: Sequence[Size], placement: clus
 
 def _costs(recipe: Recipe, survey: Survey, here: Sequence[Mapping[str, float]], asked: Asked) -> Costs:
     if asked.costs.endswith(".json"):
-        return files.read(Path(asked.costs))
+        return _fitting(files.read(Path(asked.costs)), recipe, asked.costs)
     if asked.costs != SHORT_RUN:
         return table.of_device(asked.costs, recipe)
     shortest = sorted(survey.found, key=lambda found: found[1].frames * found[1].width * found[1].height)
@@ -161,6 +161,15 @@ def _costs(recipe: Recipe, survey: Survey, here: Sequence[Mapping[str, float]], 
         recipe = recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update={"workers": 1})})
         options = replace(options, t2i_workers=None, t2v_workers=None)
     return trial.run(recipe, shortest[: asked.rows], options, asked.scratch, device)
+
+
+def _fitting(costs: Costs, recipe: Recipe, file: str) -> Costs:
+    """Costs for this recipe; raises RunError if they lack a stage of it."""
+    lacking = [stage.name for stage in model_stages(recipe) if stage.name not in costs.frame_s]
+    if lacking:
+        raise RunError(f"--costs {file}", f"has no costs of {', '.join(lacking)}", "measure this recipe: --costs run")
+    other = costs.recipe and costs.recipe != recipe.fingerprint
+    return replace(costs, of=f"{costs.of}, WITH ANOTHER RECIPE") if other else costs
 
 
 def _with_output(made: Plan, recipe: Recipe, output: str | None) -> Plan:
@@ -180,7 +189,7 @@ def _with_output(made: Plan, recipe: Recipe, output: str | None) -> Plan:
 
 def _free_bytes(output: str | None) -> int | None:
     """Room where a folder of this machine is or will be; None for other storages."""
-    if output is None or storage.filesystem(storage.absolute(output))[0].protocol[0] != "file":
+    if output is None or not storage.is_local(output):
         return None
-    folder = Path(storage.absolute(output).removeprefix("file://"))
+    folder = Path(storage.filesystem(storage.absolute(output))[1])
     return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free

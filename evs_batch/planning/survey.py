@@ -1,5 +1,6 @@
 """What a manifest asks for: all of its rows, and the videos of some of them."""
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from evs_batch.store import storage
 from evs_batch.store.reading import Manifest
 
 LOOKS_AT_ONCE = 8
+_BRACKETS = re.compile(r" ?\(.*\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +51,20 @@ def look(manifest: Manifest, recipe: Recipe, limit: int | None, videos: int) -> 
                 raise row.error or AssertionError("a row is a clip or an error")
             recipe.at(row.clip.strength)
         except EvsError as error:
-            problems[f"{type(error).__name__}: {error.rule}"] += 1
+            problems[_kind(error)] += 1
             continue
         good += 1
         chosen += [row.clip] if row.number in wanted else []
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
         looks = list(pool.map(lambda clip: _facts(clip, recipe), chosen))
-    problems.update(f"{type(look).__name__}: {look.rule}" for look in looks if isinstance(look, EvsError))
+    problems.update(_kind(look) for look in looks if isinstance(look, EvsError))
     found = [(clip, look) for clip, look in zip(chosen, looks, strict=True) if isinstance(look, VideoFacts)]
     return Survey(rows=rows, good=good, looked=len(chosen), found=tuple(found), problems=problems)
+
+
+def _kind(error: EvsError) -> str:
+    """Equal for equal causes: without what stands in brackets, which names the file."""
+    return f"{type(error).__name__}: {_BRACKETS.sub('', error.rule)}"
 
 
 def _facts(clip: Clip, recipe: Recipe) -> VideoFacts | EvsError:

@@ -18,7 +18,7 @@ def build(output: str) -> str:
 
     What comes from rows is data, never markup, and only the script of this package may run in the page.
     """
-    uri = storage.absolute(output)
+    uri = storage.absolute(output).rstrip("/")
     script, page = (_HERE / "page.js").read_text(), Template((_HERE / "page.html").read_text())
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(collect(uri), ensure_ascii=False, allow_nan=False)

@@ -16,7 +16,7 @@ from evs_batch.display import POOLS
 from evs_batch.spec import toml
 from evs_batch.spec.errors import OutputError, masked
 from evs_batch.spec.failures import FAILURES
-from evs_batch.spec.manifest import OUTPUT_COLUMNS, resolve_columns
+from evs_batch.spec.manifest import OUTPUT_COLUMNS, REQUIRED
 from evs_batch.spec.units import amount, duration
 from evs_batch.store import ledger, storage
 
@@ -49,13 +49,18 @@ def collect(output: str) -> Facts:
     }
 
 
+ROLES = {role: (role, *others) for role, others in REQUIRED.items()}  # parts of a folder may have different columns
+
+
+def _of_role(row: Mapping[str, Any], role: str) -> Any:
+    return next((row[name] for name in ROLES[role] if row.get(name) is not None), None)
+
+
 class Tally:
     """Rows as they pass: the first ones whole, and sums over all of them."""
 
     def __init__(self, output: str) -> None:
-        names = ledger.column_names(output)
-        self._roles = resolve_columns(names) if names else {}
-        self.columns = [name for name in names if name in OUTPUT_COLUMNS or name in self._roles.values()]
+        self.columns = [*OUTPUT_COLUMNS, *(name for names in ROLES.values() for name in names)]
         self._output, self._previews = output, storage.names(storage.join(output, "previews"))
         self.seen, self.rows = 0, list[Facts]()
         self.counts, self.sums = Counter[str](), Counter[str]()
@@ -91,12 +96,12 @@ class Tally:
         notes = f"{row['error_type']}: {row['error_message']}" if failed else row.get("output_warnings") or ""
         size = f"{row['width']}x{row['height']}" if row.get("width") else ""
         return {
-            "id": row["id"], "status": row["status"], "prompt": str(row.get(self._roles.get("prompt", "")) or ""),
+            "id": row["id"], "status": row["status"], "prompt": str(_of_role(row, "prompt") or ""),
             "frames": row.get("num_frames"), "seconds": row.get("duration_s"), "size": size,
             "t2i": row.get("t2i_seconds"), "t2v": row.get("t2v_seconds"), "bytes": row.get("output_bytes"),
             "attempts": row.get("attempts"), "notes": masked(notes),
             "result": None if failed else self._link(row.get("output_uri")),
-            "source": self._link(row.get(self._roles.get("uri", ""))),
+            "source": self._link(_of_role(row, "uri")),
             "clip": self._preview(row["id"], "side_by_side.mp4"), "sheet": self._preview(row["id"], "sheet.jpg"),
         }  # fmt: skip
 
@@ -146,14 +151,21 @@ def _work(records: Sequence[Mapping[str, Any]]) -> Facts:
             workers.append((mark + name, sums["calls"], sums["frames"], sums["busy_s"], sums["idle_s"], held or None))
         for name, sums in record.get("by_stage", {}).items():
             stages.setdefault(name, Counter()).update({key: sums[key] or 0 for key in ("calls", "frames", "busy_s")})
-            stages[name]["filled"] = sums.get("fill") or 0
+            stages[name]["filled"] += (sums.get("fill") or 0) * sums["calls"]
         if found := record.get("reached"):
             reached.append(
                 f"{found['fraction']:.2f} ({mark}bottleneck: {POOLS.get(found['bottleneck'], found['bottleneck'])})"
             )
     said = "Of what the workers allow (full calls, no pause) was reached: " + "; ".join(reached) if reached else ""
     lines = [
-        (name, s["calls"], s["frames"], s["busy_s"], 1000 * s["busy_s"] / max(1, s["frames"]), s["filled"] or None)
+        (
+            name,
+            s["calls"],
+            s["frames"],
+            s["busy_s"],
+            1000 * s["busy_s"] / max(1, s["frames"]),
+            s["filled"] / max(1, s["calls"]) or None,
+        )
         for name, s in stages.items()
     ]
     return {"calls": calls, "workers": sorted(workers, key=lambda worker: worker[0]), "stages": lines, "reached": said}

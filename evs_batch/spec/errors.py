@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 MAX_SHOWN_CHARS = 1000
 _SECRETS = re.compile(  # in addresses: user:password@, and the signatures of addresses that are signed
-    r"(?<=://)[^\s/@]*:[^\s/]*(?=@)|(?<=[?&])(?:x-amz-[a-z-]+|sig|signature|token|key|x-goog-[a-z-]+)=[^\s&]*",
+    r"(?<=://)[^\s/@]*:[^\s/]*(?=@)|(?<=[?&])(?:x-amz-[a-z-]+|sig|signature|[a-z_-]*token|[a-z_-]*key|x-goog-[a-z-]+)=[^\s&]*",
     re.IGNORECASE,
 )
 
@@ -29,7 +29,7 @@ class EvsError(Exception):
 
     def __init__(self, value: str, rule: str, fix: str) -> None:
         super().__init__(value, rule, fix)
-        self.value, self.rule, self.fix = printable(value), printable(rule), fix
+        self.value, self.rule, self.fix = printable(value), printable(rule), printable(fix)
 
     def __str__(self) -> str:
         return f"{self.value}: {self.rule}; {self.fix}"

@@ -137,8 +137,7 @@ def committed_tables(uri: str, columns: list[str]) -> Iterator[pa.Table]:
 
 def column_names(uri: str) -> list[str]:
     """The columns of an output manifest; none if nothing is committed."""
-    first = next(iter(parts.listed(_manifest(uri))), None)
-    return parts.read(first).schema.names if first else []
+    return parts.column_names(_manifest(uri))
 
 
 def manifest_folder(uri: str) -> str | None:
@@ -200,6 +199,7 @@ def read_done(uri: str, shard: shards.Shard, key: str) -> Mapping[str, int] | No
 
 def write_stats(uri: str, shard: shards.Shard, stats: Mapping[str, Any]) -> None:
     """Replace a driver's record of progress."""
+    stats = {"shards": shard[1], **stats}
     storage.write_bytes(json.dumps(stats, indent=1).encode(), storage.join(uri, "_run", shards.name("stats", shard)))
 
 
@@ -209,14 +209,16 @@ def write_trace(uri: str, shard: shards.Shard, trace: Mapping[str, Any]) -> None
 
 
 def read_stats(uri: str) -> list[dict[str, Any]]:
-    """The records of all drivers that have written there."""
+    """The records of all drivers of the last division into shards; those of earlier ones tell of the same rows."""
     folder = storage.join(uri, "_run")
-    records = (
+    found = (
         storage.read_bytes(storage.join(folder, name))
         for name in sorted(storage.names(folder))
         if name.startswith("stats")
     )
-    return [json.loads(record) for record in records if record]
+    records = [json.loads(record) for record in found if record]
+    last = max(records, key=lambda record: record.get("updated_s", 0.0), default={})
+    return [record for record in records if record.get("shards") == last.get("shards")]
 
 
 def _refuse_difference(uri: str, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import count, islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from evs_batch.spec.manifest import REQUIRED, is_safe_id
 from evs_batch.store import prompts, reading, storage
 
 VIDEOS = (
-    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".gif", ".y4m",
+    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".gif", ".ogv",
 )  # fmt: skip
 AT_ONCE = 16  # files that are read beside each other
 MAX_SHOWN = 3
@@ -45,23 +44,40 @@ class Source:
     rows: Iterator[Row]
 
 
-def create(uris: Sequence[str], making: Making, target: Path) -> int:
+def create(uris: Sequence[str], making: Making, target: str) -> int:
     """Write the rows of all sources as one Parquet manifest, with absolute URIs; returns how many.
 
-    Raises ManifestError, and writes nothing then, where videos have no prompt or an id is used twice.
+    Rows of several sources have their video and prompt in the columns `uri` and `prompt`. Raises ManifestError, and
+    writes nothing then, where videos have no prompt, an id is used twice, or columns do not go together.
     """
     sources = [_source(reading.located(uri), making) for uri in uris]
-    schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
-    ids, bare, count = Counter[str](), list[str](), 0
-    with storage.whole(target) as file, pq.ParquetWriter(file, schema) as writer:
-        for source in sources:
-            while batch := list(islice(source.rows, reading.BATCH_ROWS)):
-                bare += [str(row[source.columns["uri"]]) for row in batch if not row[source.columns["prompt"]]]
-                ids.update(str(row["id"]) for row in batch if row.get("id") is not None)
-                writer.write_table(pa.Table.from_pylist(batch, schema))
-                count += len(batch)
-        _refuse(bare, ids)
-    return count
+    sources = [_usual(source) for source in sources] if len(sources) > 1 else sources
+    with reading.explained(", ".join(uris)):
+        schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
+        schema = pa.schema([field.with_nullable(True) for field in schema])
+        ids, bare, rows = Counter[str](), list[str](), 0
+        with storage.created(storage.absolute(target)) as file, pq.ParquetWriter(file, schema) as writer:
+            for source in sources:
+                while batch := list(islice(source.rows, reading.BATCH_ROWS)):
+                    bare += [str(row[source.columns["uri"]]) for row in batch if not row[source.columns["prompt"]]]
+                    ids.update(str(row["id"]) for row in batch if row.get("id") is not None)
+                    writer.write_table(pa.Table.from_pylist(batch, schema))
+                    rows += len(batch)
+            _refuse(bare, ids)
+    return rows
+
+
+def _usual(source: Source) -> Source:
+    """With the columns of video and prompt called so."""
+    usual = {column: role for role, column in source.columns.items() if column != role}
+    kept = [field for field in source.schema if field.name not in (usual.keys() | usual.values())]
+    schema = pa.schema([*kept, *(pa.field(role, pa.string()) for role in usual.values())])
+
+    def renamed(row: Row) -> Row:
+        others = {name: cell for name, cell in row.items() if name not in usual.values()}
+        return {usual.get(name, name): cell for name, cell in others.items()}
+
+    return Source(schema, {"uri": "uri", "prompt": "prompt"}, map(renamed, source.rows))
 
 
 def _refuse(bare: Sequence[str], ids: Counter[str]) -> None:
@@ -108,8 +124,9 @@ def _table(uri: str, making: Making) -> Source:
         with reading.explained(uri):
             for cells in reading.cells(files):
                 given = {columns[role]: cells.get(named[role] or columns[role]) for role in columns}
-                where = given[columns["uri"]]
-                yield {**cells, **given, columns["uri"]: where and storage.resolve(str(where), folder)}
+                where, prompt = given[columns["uri"]], given[columns["prompt"]]
+                video = storage.resolve(str(where), folder) if where else None
+                yield {**cells, columns["uri"]: video, columns["prompt"]: None if prompt is None else str(prompt)}
 
     return Source(schema, columns, _prompted(rows(), columns, making.finds))
 
@@ -127,19 +144,28 @@ def _prompted(rows: Iterator[Row], columns: Mapping[str, str], finds: Sequence[p
             yield from pool.map(filled, batch)
 
 
+def _is_pattern(uri: str) -> bool:
+    """Whether a URI names files by `*`, `?` or `[…]`; where these are in the name of a file, it is that file."""
+    return bool(_WILD.search(uri)) and not uri.startswith(("http://", "https://")) and not storage.exists(uri)
+
+
 def _has_parquet(uri: str) -> bool:
-    return not _WILD.search(uri) and storage.is_folder(uri) and any(n.endswith(".parquet") for n in storage.names(uri))
+    """Whether a folder is a table; one with videos is a folder of videos, also where a manifest lies beside them."""
+    if _is_pattern(uri) or not storage.is_folder(uri):
+        return False
+    names = [name.lower() for name in storage.names(uri)]
+    return any(name.endswith(".parquet") for name in names) and not any(name.endswith(VIDEOS) for name in names)
 
 
 def _found(uri: str) -> list[str]:
     """The videos of a folder and of those in it, of a glob, or the one that is named."""
-    if _WILD.search(uri):
+    if _is_pattern(uri):
         found = storage.glob(uri)
     elif storage.is_folder(uri):
-        found = storage.glob(storage.join(uri, "**"))
+        found = storage.files(uri)
     else:
         found = [uri]
-    videos = sorted(name for name in found if name.lower().endswith(VIDEOS))
+    videos = sorted(name for name in found if name.partition("?")[0].lower().endswith(VIDEOS))
     if not videos:
         raise ManifestError(uri, "holds no videos", f"they are known by their endings: {', '.join(VIDEOS)}")
     return videos
@@ -148,16 +174,17 @@ def _found(uri: str) -> list[str]:
 def _base(uri: str) -> str:
     """The folder below which files have names of their own."""
     wild = _WILD.search(uri)
-    if wild:
+    if wild and _is_pattern(uri):
         return storage.parent(uri[: wild.start()] + "x")
     return uri if storage.is_folder(uri) else storage.parent(uri)
 
 
 def _ids(videos: Iterable[str], base: str) -> Iterator[str | None]:
     """What a video is called in its folder, if that can be an id; None leaves it to the hash of the row."""
-    seen = Counter[str]()
+    seen = set[str]()
     for video in videos:
-        name = _UNSAFE.sub("-", video.removeprefix(base).lstrip("/").rpartition(".")[0].replace("/", "_")).lstrip("-.")
-        seen[name] += 1
-        name = f"{name}-{seen[name]}" if seen[name] > 1 else name
+        path = video.partition("?")[0].removeprefix(base).lstrip("/")
+        stem = _UNSAFE.sub("-", path.rpartition(".")[0].replace("/", "_")).lstrip("-.")
+        name = next(name for number in count(1) if (name := f"{stem}-{number}" if number > 1 else stem) not in seen)
+        seen.add(name)
         yield name if is_safe_id(name) else None

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -35,12 +34,12 @@ class Check:
     """One pass over a manifest; `rows` and `faults` count what has been seen."""
 
     uri: str
-    copy: Path | None = None
+    copy: str | None = None
     rows: int = 0
     faults: int = 0
 
     def __iter__(self) -> Iterator[Fault]:
-        """Every fault. The copy is there when all of them have been taken; raises ManifestError."""
+        """Every fault. The copy is there when all of them have been taken; raises ManifestError and StorageError."""
         found, seen = reading.each(reading.located(self.uri)), dict[str, int]()
         with ExitStack() as opened:
             write = _writer(opened, self.copy, found) if self.copy else None
@@ -73,11 +72,12 @@ def _bad_cells(cells: Cells, columns: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in optional if read_row(0, {**required, name: cells[name]}, columns, 0).error)
 
 
-def _writer(opened: ExitStack, copy: Path, of: reading.Unchecked) -> Callable[[Cells], None]:
+def _writer(opened: ExitStack, copy: str, of: reading.Unchecked) -> Callable[[Cells], None]:
     """A function that takes rows for a Parquet file, which appears when all of it is there, with absolute URIs."""
     uri, folder = of.columns["uri"], storage.parent(of.files[0])
     schema = of.schema.set(of.schema.get_field_index(uri), pa.field(uri, pa.string()))
-    file = opened.enter_context(storage.whole(copy))
+    schema = pa.schema([field.with_nullable(True) for field in schema])
+    file = opened.enter_context(storage.created(storage.absolute(copy)))
     writer = opened.enter_context(pq.ParquetWriter(file, schema))
     batch = list[Cells]()
 

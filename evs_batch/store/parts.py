@@ -4,14 +4,16 @@ Each flush is a small part of its own. After 64 of them one part takes their pla
 and they do not count from the moment when it is there, whether they have been removed yet or not.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +28,7 @@ LARGE_ROWS = 50_000  # of a part that is not touched any more
 REPLACES = b"evs.replaces"
 _LARGE = "rows-"
 _SMALL = "part-"
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -82,9 +85,24 @@ def tidy(uri: str) -> None:
 
 def read_all(uri: str, columns: list[str]) -> list[pa.Table]:
     """All rows of the table, of these columns, also while somebody makes one part of several."""
+    return _of_each(uri, lambda part: read(part, columns))
+
+
+def column_names(uri: str) -> list[str]:
+    """The columns that any part has."""
+    return list(dict.fromkeys(name for names in _of_each(uri, _column_names) for name in names))
+
+
+def _column_names(part: str) -> list[str]:
+    with _damage(part), storage.open_stored(part) as file:
+        return pq.read_schema(file).names
+
+
+def _of_each(uri: str, do: Callable[[str], Found]) -> list[Found]:
+    """What is found in each part; once more where parts go meanwhile."""
     for turn in range(TURNS):
         try:
-            return [read(part, columns) for part in listed(uri)]
+            return [do(part) for part in listed(uri)]
         except FileNotFoundError:
             if turn == TURNS - 1:
                 raise
@@ -97,10 +115,17 @@ def digest(uri: str) -> str:
 
 
 def read(part: str, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a part; raises OutputError if it is damaged."""
+    """The rows of a part, and those of the columns that it has; raises OutputError if it is damaged."""
+    with _damage(part), storage.open_stored(part) as file:
+        found = pq.ParquetFile(file)
+        known = None if columns is None else [name for name in columns if name in found.schema_arrow.names]
+        return found.read(columns=known)
+
+
+@contextlib.contextmanager
+def _damage(part: str) -> Iterator[None]:
     try:
-        with storage.open_stored(part) as file:
-            return pq.read_table(file, columns=columns)
+        yield
     except pa.ArrowException as error:
         raise OutputError(part, f"is damaged ({error})", "delete it: its rows will be done again") from error
 

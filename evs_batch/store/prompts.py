@@ -10,7 +10,7 @@ from evs_batch.spec.errors import ManifestError, nearest
 from evs_batch.store import storage
 
 SIDECAR = ".txt"
-_FIELD = re.compile(r"\{(\w*)\}")
+_FIELD = re.compile(r"\{([^{}]*)\}")
 _SEPARATORS = re.compile(r"[\s_-]+")
 _SAMPLE = re.compile(r"(?P<prompt>.+)-\d+")  # as VBench names videos: the prompt, and which sample of it
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in the names of files, on some system
@@ -43,7 +43,7 @@ def template(text: str) -> Find:
 
 def sidecar(uri: str, cells: Cells) -> str | None:
     """The text file beside a video: `a.txt` for `a.mp4`."""
-    data = storage.read_bytes(str(uri).rpartition(".")[0] + SIDECAR)
+    data = _bytes(str(uri).rpartition(".")[0] + SIDECAR)
     return None if data is None else data.decode("utf-8-sig", "replace").strip()
 
 
@@ -63,13 +63,20 @@ def of_list(uri: str) -> Find:
     return find
 
 
+def _bytes(uri: str) -> bytes | None:
+    try:
+        return storage.read_bytes(uri)
+    except OSError as error:
+        raise ManifestError(uri, f"cannot be read ({error})", "check your rights") from error
+
+
 def _name(prompt: str) -> str:
     """What is left of a prompt in the name of a file."""
     return " ".join(_FORBIDDEN.sub("", prompt).split()).rstrip(".").casefold()
 
 
 def _read_list(uri: str) -> list[str]:
-    data = storage.read_bytes(storage.absolute(uri))
+    data = _bytes(storage.absolute(uri))
     if data is None:
         raise ManifestError(f"--prompts {uri}", "does not exist", "check the path")
     text = data.decode("utf-8-sig", "replace")
@@ -77,7 +84,11 @@ def _read_list(uri: str) -> list[str]:
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
         entries = json.loads(text)
-        return [entry if isinstance(entry, str) else entry.get("prompt_en") or entry["prompt"] for entry in entries]
+        prompts = [entry if isinstance(entry, str) else entry.get("prompt_en") or entry["prompt"] for entry in entries]
+        wrong = next((prompt for prompt in prompts if not isinstance(prompt, str)), "")
+        if wrong != "":
+            raise TypeError(f"{wrong!r} is no text")
+        return prompts
     except (ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:
         raise ManifestError(
             f"--prompts {uri}", f"is no list of prompts ({error!r})", "see VBench_full_info.json"

@@ -18,6 +18,7 @@ from fsspec.registry import get_filesystem_class
 from fsspec.utils import get_protocol
 
 from evs_batch.spec.errors import MediaError, RecipeError, StorageError
+from evs_batch.store import scratch
 from evs_batch.store.patience import HTTP, PatientFile, is_local, patiently
 
 log = logging.getLogger(__name__)
@@ -194,16 +195,44 @@ def is_folder(uri: str) -> bool:
     return get_protocol(uri) not in HTTP and patiently(uri, lambda fs, path: fs.isdir(path))
 
 
+@contextlib.contextmanager
+def created(uri: str) -> Iterator[BinaryIO]:
+    """A new file at `uri`, which appears when the block has ended well; raises StorageError."""
+    with scratch.folder() as folder:
+        path = Path(folder) / "file"
+        with path.open("wb") as file:
+            yield file
+        publish(path, uri)
+
+
+def files(folder: str) -> list[str]:
+    """The files of a folder and of those in it, as URIs; links are followed, and what cannot be read is an error."""
+    if not is_local(folder):
+        return glob(join(folder, "**"))
+    found = list[str]()
+
+    def refuse(error: OSError) -> None:
+        raise StorageError(folder, f"cannot be read ({error})", "check your rights")
+
+    for inner, _, names in os.walk(filesystem(folder)[1], onerror=refuse, followlinks=True):
+        found += [os.path.join(inner, name) for name in names]
+    return found
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or a folder."""
+    return patiently(uri, lambda fs, path: fs.exists(path))
+
+
 def glob(pattern: str) -> list[str]:
     """The files that a pattern with `*`, `?`, `[…]` and `**` names, as URIs; raises StorageError."""
-
     head, inside, rest = pattern.partition("::")
 
     def look(fs: Any, path: str) -> list[str]:
         fs.invalidate_cache()
         place = head.removesuffix(path)  # with the host, which paths do not have
         found = fs.glob(path, detail=True).items()
-        return [f"{place}{name}{inside}{rest}" for name, about in found if about["type"] == "file"]
+        return [f"{place}{name}{inside}{rest}" for name, about in found if about["type"] != "directory"]
 
     return patiently(pattern, look)
 

@@ -51,6 +51,21 @@ def test_validation_writes_a_copy_without_faults_and_the_faults_for_machines(mak
     assert "1 of 1 rows are good" in evs_batch("validate", copy).stderr
 
 
+def test_nothing_is_written_over_what_is_read(tmp_path):
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"uri": "a", "prompt": ""}\n')
+    before = manifest.read_bytes()
+    assert "let it end with .parquet" in evs_batch("validate", manifest, "--fix", manifest, code=2).stderr
+    assert "is what is read" in evs_batch("validate", manifest, "--json", manifest, code=1).stderr
+    assert "has no folder" in evs_batch("validate", manifest, "--json", tmp_path / "no" / "f", code=1).stderr
+    assert manifest.read_bytes() == before
+    evs_batch("validate", manifest, "--fix", tmp_path / "m.parquet")
+    assert (
+        "is what is read"
+        in evs_batch("validate", tmp_path / "m.parquet", "--fix", tmp_path / "m.parquet", code=2).stderr
+    )
+
+
 def test_a_manifest_is_made_of_a_folder(make_video, tmp_path):
     make_video("a star-0.mp4", frames=2)
     made = tmp_path / "made.parquet"

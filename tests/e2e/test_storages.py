@@ -71,7 +71,7 @@ def _check_far_output(there: dict[str, bytes]) -> None:
     videos = {f"out/videos/clip{number}.mp4" for number in range(4)}
     records = {f"out/_run/{name}.json" for name in ("run", "done", "stats", "trace")}
     parts = {key for key in there if re.fullmatch(r"out/manifest/[a-z]+-[0-9a-f-]+\.parquet", key)}
-    assert there.keys() == videos | records | parts
+    assert there.keys() == videos | records | parts | {"out/report.html"}
     rows = [row for key in sorted(parts) for row in pq.read_table(BytesIO(there[key])).to_pylist()]
     assert sorted((row["id"], row["status"], row["error_type"]) for row in rows) == [
         *((f"clip{number}", "success", None) for number in range(4)), ("clip4", "failed", "MediaError"),

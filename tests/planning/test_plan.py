@@ -139,3 +139,22 @@ def test_a_short_run_tells_what_a_frame_costs_and_leaves_nothing_behind(
 def test_a_short_run_on_a_cluster_needs_a_folder_for_all(make_video, make_manifest):
     with pytest.raises(RunError, match="needs a folder that all nodes reach; name one with --scratch"):
         trial.run(ENHANCE, [], driver.Options(address="10.0.0.1:6379"), None, "CPU")
+
+
+def test_costs_of_another_recipe_are_told_apart(make_video, make_manifest, tmp_path):
+    manifest, alone = make_manifest([row(make_video())]), ENHANCE.model_copy(update={"composition": "T2I"})
+    (tmp_path / "one.json").write_text(json.dumps({"costs": table.of_device("H200", alone).as_dict()}))
+    with pytest.raises(RunError, match="has no costs of t2v, t2i_b; measure this recipe"):
+        planning.plan(manifest, ENHANCE, Asked(gpus=1, costs=str(tmp_path / "one.json")))
+    known = {**table.of_device("H200", ENHANCE).as_dict(), "recipe": "of another"}
+    (tmp_path / "two.json").write_text(json.dumps({"costs": known}))
+    made = planning.plan(manifest, ENHANCE, Asked(gpus=1, costs=str(tmp_path / "two.json")))
+    assert made.costs is not None
+    assert made.costs.of.endswith("WITH ANOTHER RECIPE")
+
+
+def test_names_of_files_are_no_markup_and_equal_causes_are_one(make_manifest, tmp_path):
+    manifest = str(make_manifest([row(tmp_path / f"[red]x[/b]{n}.mp4") for n in range(3)]))
+    ended = CliRunner().invoke(app, ["plan", manifest, "-r", "enhance", "--gpus", "2", "--costs", "H200"])
+    assert ended.exit_code == 1, ended.output
+    assert "3 MediaError: cannot be opened" in ended.output

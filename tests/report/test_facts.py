@@ -6,11 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from evs_batch.report import build, facts
 from evs_batch.spec.errors import OutputError
 from evs_batch.spec.failures import FAILURES
+from evs_batch.store import ledger
 from tests.report.conftest import HOSTILE, STATS, bad, good, write_metrics
 
 
@@ -86,6 +88,26 @@ def test_what_rows_hold_stays_data_and_only_the_script_of_the_page_may_run(make_
     assert json.loads(text[1])["rows"][0]["prompt"] == HOSTILE
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_parts_with_other_columns_are_all_shown(make_output, tmp_path):
+    output = make_output([good(1)])
+    row = {**good(2), "caption": "of the caption", "video_path": "/videos/x.mp4"}
+    del row["prompt"], row["uri"]
+    fields = [pa.field("video_path", pa.string()), pa.field("caption", pa.string())]
+    book = ledger.open_ledger(str(output), {}, fields, force=True, check=lambda: None)
+    book.commit(row)
+    book.close()
+    found = facts.collect(str(output))["rows"]
+    assert {(row["id"], row["prompt"], row["source"]) for row in found} == {
+        ("clip1", "star number 1", "file:///videos/1.mp4"), ("clip2", "of the caption", "file:///videos/x.mp4"),
+    }  # fmt: skip
+
+
+def test_records_of_an_earlier_division_do_not_count(make_output):
+    output = make_output([good(1)], stats=(STATS, STATS))
+    ledger.write_stats(str(output), (1, 1), {**STATS, "updated_s": 500.0})
+    assert {call[0] for call in facts.collect(str(output))["calls"]} == {"model-0", "media-0"}
 
 
 def test_a_run_that_has_only_begun_has_a_report(make_output):

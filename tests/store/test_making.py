@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +19,7 @@ def made(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """The rows of a new manifest, which is a good one."""
 
     def make(*sources: Path | str, **how: Any) -> list[dict[str, Any]]:
-        count = making.create([str(source) for source in sources], Making(**how), tmp_path / "made.parquet")
+        count = making.create([str(source) for source in sources], Making(**how), str(tmp_path / "made.parquet"))
         assert [row.error for row in reading.open_manifest(str(tmp_path / "made.parquet"), 0)] == [None] * count
         return pq.read_table(tmp_path / "made.parquet").to_pylist()
 
@@ -99,6 +100,8 @@ def test_equal_names_of_different_files_are_told_apart(tmp_path, made):
         (tmp_path / name).write_bytes(b"")
     rows = made(tmp_path, finds=[prompts.template("any")])
     assert [row["id"] for row in rows] == [None, "a", "a-2"]
+    (tmp_path / "a-2.mp4").write_bytes(b"")
+    assert [row["id"] for row in made(tmp_path, finds=[prompts.template("any")])] == [None, "a-2", "a", "a-3"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_what_cannot_be_a_manifest_is_said_and_nothing_is_written(tmp_path, file
     for name, text in files.items():
         (tmp_path / "videos" / name).write_text(text)
     with pytest.raises(ManifestError, match=message):
-        making.create([str(tmp_path / "videos")], Making(**how), tmp_path / "made.parquet")
+        making.create([str(tmp_path / "videos")], Making(**how), str(tmp_path / "made.parquet"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["videos"]
 
 
@@ -129,19 +132,58 @@ def test_what_cannot_be_a_manifest_is_said_and_nothing_is_written(tmp_path, file
 def test_wrong_columns_are_named(tmp_path, how, message):
     (tmp_path / "t.csv").write_text("where,title\na.mp4,one\n")
     with pytest.raises(ManifestError, match=message):
-        making.create([str(tmp_path / "t.csv")], Making(**how), tmp_path / "made.parquet")
+        making.create([str(tmp_path / "t.csv")], Making(**how), str(tmp_path / "made.parquet"))
 
 
 def test_an_id_of_two_sources_is_refused(tmp_path, make_manifest):
     one = make_manifest([{"id": "a", "uri": "x.mp4", "prompt": "p"}], "one.parquet")
     two = make_manifest([{"id": "a", "uri": "y.mp4", "prompt": "p"}], "two.parquet")
     with pytest.raises(ManifestError, match="id='a': is used twice"):
-        making.create([str(one), str(two)], Making(), tmp_path / "made.parquet")
+        making.create([str(one), str(two)], Making(), str(tmp_path / "made.parquet"))
     assert not (tmp_path / "made.parquet").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "5", '[{"other": 1}]', "[1]"])
+@pytest.mark.parametrize("text", ["{", "5", '[{"other": 1}]', "[1]", '[{"prompt": 5}]'])
 def test_a_list_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(ManifestError, match="is no list of prompts"):
         prompts.of_list(str(tmp_path / "list.json"))
+
+
+def test_sources_with_other_names_for_their_columns_are_one_manifest(clips, tmp_path, made):
+    (tmp_path / "one.csv").write_text("url,caption\nx.mp4,of x\n")
+    (tmp_path / "two.jsonl").write_text('{"path": "y.mp4", "text": "of y", "score": 1.5}\n')
+    rows = made(clips / "b.mp4", tmp_path / "one.csv", tmp_path / "two.jsonl", finds=[prompts.template("any")])
+    assert [(row["uri"], row["prompt"], row["score"]) for row in rows] == [
+        (f"{clips}/b.mp4", "any", None), (f"{tmp_path}/x.mp4", "of x", None), (f"{tmp_path}/y.mp4", "of y", 1.5),
+    ]  # fmt: skip
+
+
+def test_links_are_followed_and_brackets_in_names_are_names(tmp_path, made):
+    for name in ("real/a [x1].mp4", "real/in/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "linked [2024]").mkdir()
+    (tmp_path / "linked [2024]" / "file.mp4").symlink_to(tmp_path / "real" / "a [x1].mp4")
+    (tmp_path / "linked [2024]" / "folder").symlink_to(tmp_path / "real" / "in")
+    find = [prompts.template("any")]
+    assert [row["id"] for row in made(tmp_path / "linked [2024]", finds=find)] == ["file", "folder_b"]
+    assert [row["id"] for row in made(tmp_path / "real" / "a [x1].mp4", finds=find)] == ["a-x1-"]
+    assert [row["id"] for row in made(f"{tmp_path}/real/*.mp4", finds=find)] == ["a-x1-"]
+
+
+def test_prompts_that_are_no_texts_are_made_some_and_columns_that_differ_are_refused(tmp_path, made):
+    (tmp_path / "one.jsonl").write_text('{"uri": "a.mp4", "prompt": ["one", "two"], "seed": 1}\n')
+    assert made(tmp_path / "one.jsonl")[0]["prompt"] == "['one', 'two']"
+    (tmp_path / "two.csv").write_text("uri,prompt,seed\nb.mp4,b,2\n")
+    with pytest.raises(ManifestError, match="cannot be read"):
+        made(tmp_path / "one.jsonl", tmp_path / "two.csv")
+
+
+def test_a_column_that_must_not_be_null_may_be_in_another_source(clips, tmp_path, made):
+    schema = pa.schema(
+        [pa.field("uri", pa.string()), pa.field("prompt", pa.string()), pa.field("n", pa.int64(), nullable=False)]
+    )
+    pq.write_table(pa.Table.from_pylist([{"uri": "x.mp4", "prompt": "p", "n": 1}], schema), tmp_path / "t.parquet")
+    rows = made(tmp_path / "t.parquet", clips / "b.mp4", finds=[prompts.template("any")])
+    assert [row["n"] for row in rows] == [1, None]

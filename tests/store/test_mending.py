@@ -41,7 +41,7 @@ def test_every_bad_row_is_named_with_what_a_copy_does_about_it(table):
 
 
 def test_the_copy_is_good_and_has_all_that_was_good(table, tmp_path):
-    list(Check(str(table), tmp_path / "clean.parquet"))
+    list(Check(str(table), str(tmp_path / "clean.parquet")))
     assert list(Check(str(tmp_path / "clean.parquet"))) == []
     rows = list(reading.open_manifest(str(tmp_path / "clean.parquet"), 0))
     assert len({row.id for row in rows}) == len(rows) == 5
@@ -55,7 +55,7 @@ def test_the_copy_is_good_and_has_all_that_was_good(table, tmp_path):
 
 
 def test_a_copy_that_is_not_finished_is_not_there(table, tmp_path):
-    faults = iter(Check(str(table), tmp_path / "clean.parquet"))
+    faults = iter(Check(str(table), str(tmp_path / "clean.parquet")))
     next(faults)
     faults.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
