@@ -99,13 +99,7 @@ def of_run(
         {**call, "frames": _computed(recipe, roles[call["stage"]], call, lengths)} for call in stats["timeline"]
     )
     frame_s = {name: _frame_s(of_stage.later or of_stage.first) for name, of_stage in calls.items()}
-    warm_s = defaultdict[Role, float](float)
-    for name, of_stage in calls.items():
-        excess_s = [_seconds(call) - frame_s[name] * call["frames"] for call in of_stage.first]
-        warm_s[roles[name]] += max(0.0, sum(excess_s) / len(excess_s)) if of_stage.later else 0.0
-    firsts = {load["worker"]: load for load in reversed(stats["loads"])}  # of a worker, the first load
-    started = {load["role"]: load["end_s"] for load in firsts.values()}
-    loaded = {load["role"]: load["end_s"] - load["start_s"] for load in stats["loads"]}
+    start_s, load_s = _starts(stats["loads"], _warm_s(calls, frame_s, roles))
     probes, encoded = calls["probe"].all, sum(call["frames"] for call in calls["encode"].all)
     return Costs(
         of=of,
@@ -113,8 +107,8 @@ def of_run(
         pixels=pixels,
         frame_s={name: seconds for name, seconds in frame_s.items() if name != "probe"},
         clip_s={"probe": sum(map(_seconds, probes)) / len(probes)},
-        start_s={role: end_s + warm_s[role] for role, end_s in started.items()},
-        load_s={role: seconds + warm_s[role] for role, seconds in loaded.items()},
+        start_s=start_s,
+        load_s=load_s,
         around_s=elapsed_s - max(call["end_s"] for call in stats["timeline"]),
         bytes_per_pixel=output_bytes / max(1, encoded * pixels),
         worker_bytes=max(
@@ -131,6 +125,29 @@ def _computed(recipe: Recipe, role: Role, call: Call, lengths: Mapping[str, int]
     parts = whole if sum(whole) == call["frames"] else [each] * len(whole)
     count = sum(part * computed(recipe, role, length) for part, length in zip(parts, whole, strict=True))
     return math.ceil(count / fill) * fill
+
+
+def _warm_s(
+    calls: Mapping[str, "_Calls"], frame_s: Mapping[str, float], roles: Mapping[str, Role]
+) -> Mapping[Role, float]:
+    """What the first calls of a worker take beyond the usual time, by role; nothing where there are no later ones."""
+    warm_s = defaultdict[Role, float](float)
+    for name, of_stage in calls.items():
+        excess_s = [_seconds(call) - frame_s[name] * call["frames"] for call in of_stage.first]
+        warm_s[roles[name]] += max(0.0, sum(excess_s) / len(excess_s)) if of_stage.later else 0.0
+    return warm_s
+
+
+def _starts(loads: Sequence[Mapping[str, Any]], warm_s: Mapping[Role, float]) -> tuple[dict[Role, float], ...]:
+    """Seconds until a worker has its first role, and for loads as such, each with the first calls."""
+    firsts = {load["worker"]: load for load in reversed(loads)}  # of a worker, the first load
+    start_s: dict[Role, float] = {
+        load["role"]: load["end_s"] + warm_s.get(load["role"], 0.0) for load in firsts.values()
+    }
+    load_s: dict[Role, float] = {
+        load["role"]: load["end_s"] - load["start_s"] + warm_s.get(load["role"], 0.0) for load in loads
+    }
+    return start_s, load_s
 
 
 @dataclass
