@@ -1,5 +1,6 @@
 # make local   enhance the demo videos on this machine
 # make test    all tests
+# make docs    the site, into site/
 # make check   what a commit must pass: format, lint, types, layers (make lint), and the fast tests
 
 PYTHON ?= python3
@@ -8,13 +9,16 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: local test check lint format train clean
+.PHONY: local test docs check lint format train clean
 
 local: $(INSTALLED)
 	$(BIN)/evs-batch run manifests/demo.parquet --recipe demo --output out/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: lint
 	$(BIN)/python -m pytest -m "not ray and not slow"
@@ -33,7 +37,7 @@ train: $(INSTALLED)
 	$(BIN)/python -m evs_batch.tiny train
 
 clean:
-	rm -rf .venv build out
+	rm -rf .venv build out site
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "evs-batch needs Python 3.11 or newer: make PYTHON=python3.11 …")'

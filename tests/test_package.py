@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -17,18 +18,8 @@ from tests.conftest import ROOT
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--disable-pip-version-check",
-        "-w",
-        str(folder),
-    ]
-    subprocess.run([*command, str(ROOT)], check=True)
+    wheel = ["wheel", "-q", "--no-deps", "--disable-pip-version-check", "-w", str(folder), str(ROOT)]
+    subprocess.run([sys.executable, "-m", "pip", *wheel], check=True)
     return next(folder.glob("evs_batch-*.whl"))
 
 
@@ -47,43 +38,32 @@ def test_recipes_weights_the_demo_and_the_page_are_inside(wheel):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_installed_package_runs_the_demo_anywhere(wheel, tmp_path):
-    """In an environment of its own, which borrows everything but evs-batch from the one of the tests."""
+def test_the_quick_start_works_with_the_installed_package(wheel, tmp_path):
+    """Cell by cell, in an environment of its own, which borrows everything but evs-batch from that of the tests."""
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = subprocess.run(
         [python, "-c", "import site; print(site.getsitepackages()[0])"], capture_output=True, text=True, check=True
     )
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "-q",
-        "--no-deps",
-        "--disable-pip-version-check",
-    ]
-    subprocess.run([*pip, str(wheel)], check=True)
+    install = ["install", "-q", "--no-deps", "--disable-pip-version-check", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True)
     (Path(site.stdout.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
-    command = [
-        tmp_path / "venv" / "bin" / "evs-batch",
-        "run",
-        "demo",
-        "--recipe",
-        "demo",
-        "--limit",
-        "1",
-        "--output",
-        "out",
-    ]
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
-    environment = {**kept, "RAY_AUTH_MODE": "disabled"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 1 rows done" in done.stderr
-    assert f"report    {tmp_path}/out/report.html" in done.stdout
-    assert json.loads((tmp_path / "out" / "_run" / "stats.json").read_text())["success"] == 1
-    assert (tmp_path / "out" / "report.html").is_file()
-    assert list((tmp_path / "out" / "previews").glob("*.sheet.jpg"))
+    environment = {
+        **kept, "RAY_AUTH_MODE": "disabled", "EVS_RUN_LIMIT": "2", "PATH": f"{python.parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    page = (ROOT / "docs" / "quickstart.md").read_text()
+    cells = re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL)
+    assert cells[0] == ("sh", "pip install .\n")
+    said = ""
+    for language, cell in cells[1:]:
+        command = ["bash", "-e", "-c", cell] if language == "sh" else [python, "-c", cell]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{cell}{done.stderr}"
+        said += done.stdout + done.stderr
+    assert said.count("2 of 2 rows done") == 2
+    assert f"report    {tmp_path}/out/demo/report.html" in said
+    assert "short success" in said, "the cell in Python reads the output manifest"
+    assert "GPU hours" in said, "plan"
+    assert json.loads((tmp_path / "out" / "demo" / "_run" / "stats.json").read_text())["success"] == 2
+    assert list((tmp_path / "out" / "demo" / "previews").glob("*.sheet.jpg"))

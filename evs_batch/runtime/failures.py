@@ -20,6 +20,11 @@ class Cause:
     message: str
     worker_lost: bool = False
 
+    @property
+    def lasting(self) -> bool:
+        """Whether another worker would fail in the same way: the input is to blame, or the recipe."""
+        return self.kind is FailureKind.BAD_INPUT
+
 
 def classify(error: BaseException) -> Cause:
     """What a failed `ray.get` means: unless the call itself failed or its data are gone, the worker is."""

@@ -198,8 +198,8 @@ class Loop:
             return
         self._end_worker(worker)
         self._calls = {ref: call for ref, call in self._calls.items() if call.submit.worker != worker}
-        with_node = cluster.node_gone(error, self._node(worker))
-        self._feed(ev.WorkerLost(worker, classify(error).message, with_node=with_node))
+        cause, with_node = classify(error), cluster.node_gone(error, self._node(worker))
+        self._feed(ev.WorkerLost(worker, cause.message, with_node, cause.lasting))
 
     def _node(self, worker: str) -> str:
         return self.worker_metas[worker].node if worker in self.worker_metas else ""

@@ -63,11 +63,12 @@ class WorkerUp:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A process is gone; `with_node`, its calls had no part in it."""
+    """A process is gone; `with_node`, its calls had no part in it. `hopeless`: no other one would start either."""
 
     worker: str
     cause: str
     with_node: bool = False
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)

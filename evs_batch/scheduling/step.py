@@ -65,7 +65,7 @@ def _worker_lost(state: State, event: WorkerLost, now_s: float) -> Iterator[Comm
         return
     if worker.loading and not event.with_node:
         state.start_failures[worker.loading] += 1
-        if state.start_failures[worker.loading] >= state.policy.max_start_failures:
+        if event.hopeless or state.start_failures[worker.loading] >= state.policy.max_start_failures:
             yield Abort(reason=f"{worker.loading} workers cannot start: {event.cause}")
             return
     kind = None if event.with_node else FailureKind.WORKER_DIED

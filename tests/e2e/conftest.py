@@ -91,6 +91,16 @@ def head() -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def join(head: Head) -> subprocess.Popen:
+    """A node of one core that joins the head, as on another machine."""
+    command = [
+        str(ROOT / "cluster" / "start.sh"), f"--address={head.address}", "--block", "--node-ip-address=127.0.0.1",
+        "--num-cpus=1", f"--object-store-memory={STORE}", f"--dashboard-agent-listen-port={free_port()}",
+    ]  # fmt: skip
+    log = (head.folder / f"node{free_port()}.log").open("wb")
+    return subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+
+
 def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
     deadline_s = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline_s:

@@ -163,17 +163,13 @@ def test_a_checkpoint_of_full_size_loads_and_two_roles_share_it(tmp_path: Path):
     """Weights in the very shapes of Stable Diffusion 1.5, half precision: 1.7 GB of U-Net."""
     shapes = {"block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768}
     with init_empty_weights():
-        full = UNet2DConditionModel(**shapes)
+        full, adapter = UNet2DConditionModel(**shapes), MotionAdapter()
     names = {f"{ROOT}{checkpoints._unet_name(name)}": p.shape for name, p in full.named_parameters()}
     save_file({n: torch.zeros(shape, dtype=torch.float16) for n, shape in names.items()}, tmp_path / "v1-5.safetensors")
     unet: Any = loading.load_unet(zoo.t2i_source(str(tmp_path / "v1-5.safetensors")))
     assert sum(p.numel() for p in unet.parameters()) == 859_520_964, "as many as Stable Diffusion 1.5 has"
     assert unet.dtype == torch.float16
-    adapter = MotionAdapter().half()
-    motion = loading.load_motion_unet(_saved(adapter, tmp_path), unet)
+    zeros = {n: torch.zeros(p.shape, dtype=torch.float16) for n, p in adapter.state_dict().items()}
+    save_file(zeros, tmp_path / "lightning.safetensors")
+    motion = loading.load_motion_unet(zoo.t2v_source(str(tmp_path / "lightning.safetensors")), unet)
     assert motion.conv_in.weight.data_ptr() == unet.conv_in.weight.data_ptr()
-
-
-def _saved(adapter: MotionAdapter, folder: Path) -> zoo.T2VSource:
-    save_file(adapter.state_dict(), folder / "lightning.safetensors")
-    return zoo.t2v_source(str(folder / "lightning.safetensors"))

@@ -25,7 +25,7 @@ from tests.models.windows import windows_of
 
 SOURCE = zoo.t2v_source("tiny")
 CPU = Hardware(torch.device("cpu"), torch.float32)
-FRAMES, STEPS = 16, 20
+FRAMES, STEPS = 8, 20
 TEXT = torch.randn(1, 24, 64, generator=torch.Generator().manual_seed(1))
 X0 = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(2))
 
@@ -60,7 +60,7 @@ def test_more_injection_keeps_more_of_the_video():
     full, half, little = (
         error(
             inverted_and_denoised(
-                loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), available=10, executed=10, gamma=gamma
+                loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), available=6, executed=6, gamma=gamma
             )[0]
         )
         for gamma in (1.0, 0.5, 0.0)
@@ -73,8 +73,8 @@ def test_the_convolution_keeps_more_still():
         error(
             inverted_and_denoised(
                 loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)),
-                available=10,
-                executed=10,
+                available=6,
+                executed=6,
                 gamma=0.5,
                 convolution=on,
             )[0]
@@ -85,12 +85,12 @@ def test_the_convolution_keeps_more_still():
 
 
 def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any):
-    injected, _ = inverted_and_denoised(unet, available=10, executed=10, gamma=1.0)
+    injected, _ = inverted_and_denoised(unet, available=6, executed=6, gamma=1.0)
     model = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
         TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES]
     )
     scheduler = zoo.scheduler(SOURCE, STEPS)
-    tail = evs.tail(scheduler, 10)
+    tail = evs.tail(scheduler, 6)
     alone = evs.stabilise(model, zoo.scheduler(SOURCE, STEPS), X0, evs.invert(model, scheduler, X0, tail), tail)
     assert error(injected) < 1.05 * error(alone)
 
@@ -149,12 +149,12 @@ def test_blending_inputs_equals_blending_queries_keys_and_values(unet: Any):
 @pytest.mark.parametrize("convolution", [False, True])
 def test_the_memory_that_is_budgeted_is_the_memory_that_is_held(unet: Any, layers: str, convolution: bool):
     injection = Injection(unet, layers, 0.5, convolution)
-    model = T2V(unet, CPU, injection).prompted(TEXT, TEXT, 1.0, [windows_of(40)], [40])
-    x0 = torch.randn(40, 4, 16, 24)
+    model = T2V(unet, CPU, injection).prompted(TEXT, TEXT, 1.0, [windows_of(24)], [24])
+    x0 = torch.randn(24, 4, 8, 16)
     with injection.record(torch.tensor([49, 99])):
         evs.invert(model, zoo.scheduler(SOURCE, STEPS), x0, evs.tail(zoo.scheduler(SOURCE, STEPS), 3))
-        windows = len(windows_of(40)(0.0))
-        assert injection.held_bytes == 2 * windows * injection.window_bytes(16, 16, 24) > 0
+        windows = len(windows_of(24)(0.0))
+        assert injection.held_bytes == 2 * windows * injection.window_bytes(16, 8, 16) > 0
 
 
 def test_the_memory_of_the_papers_job_at_full_size():
@@ -193,7 +193,7 @@ def test_guidance_injects_into_both_of_its_halves(unet: Any):
 def test_the_recipe_turns_it_on():
     import numpy as np
 
-    frames = np.random.default_rng(0).integers(0, 255, (16, 64, 64, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), np.uint8)
     tree = load_recipe("demo", ["t2v.entry=ddim"]).model_dump()
     without, with_sfi = (
         enhance(frames, "a red star", parse_recipe({**tree, "sfi": {"enabled": on}})) for on in (False, True)

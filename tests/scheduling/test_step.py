@@ -196,6 +196,13 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause():
     assert only(commands, ev.Abort)[0].reason == "t2v workers cannot start: no such weights"
 
 
+def test_what_no_worker_could_load_ends_the_run_with_the_first_one():
+    state = State(policy())
+    play(state, ev.Tick(), ev.RowsArrived(("a",), True))
+    commands = play(state, ev.WorkerLost("t2v-1", "a recipe that cannot be", hopeless=True))
+    assert only(commands, ev.Abort)[0].reason == "t2v workers cannot start: a recipe that cannot be"
+
+
 def test_a_role_that_cannot_be_loaded_ends_the_run_even_if_the_other_one_can():
     state = State(policy(pools={"model": Pool(2, ("t2i", "t2v")), "media": Pool(1, ("media",))}))
     commands = play(state, ev.Tick(), ev.RowsArrived(("a",), True))
