@@ -85,13 +85,11 @@ def count(counts: Counter, role: str, _module: Any, _inputs: Any, output: Any) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upscale", [1.0, 2.0])
-def test_a_run_measures_every_recipe_and_both_ends_of_the_scale(upscale: float):
-    tree = {**SMALL, "composition": "T2I", "t2i": {**SMALL["t2i"], "strength": 0.2, "upscale": upscale}}
-    clips = round(2 / upscale)
-    found = run({"T2I": parse_recipe(tree)}, VALIDATION_SEEDS[:clips])
+def test_a_run_measures_every_recipe_and_both_ends_of_the_scale():
+    tree = {**SMALL, "composition": "T2I", "t2i": {**SMALL["t2i"], "strength": 0.2, "upscale": 2.0}}
+    found = run({"T2I": parse_recipe(tree)}, VALIDATION_SEEDS[:1])
     assert {name: s.metrics_NM.shape for name, s in found.items()} == dict.fromkeys(
-        (SOURCE, CEILING, "T2I"), (clips, len(METRICS))
+        (SOURCE, CEILING, "T2I"), (1, len(METRICS))
     )
     assert np.all(found[CEILING].metrics_NM > found[SOURCE].metrics_NM), "the scale has the right direction"
     assert len(found["T2I"].seconds) == 1

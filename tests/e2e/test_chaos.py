@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 @pytest.mark.timeout(600)
 def test_whoever_is_killed_every_row_is_there_once_and_equal():
-    command = [sys.executable, str(ROOT / "bench" / "chaos.py"), "3", "4", "identity"]
+    command = [sys.executable, str(ROOT / "bench" / "chaos.py"), "2", "4", "identity"]
     done = subprocess.run(command, env=OPEN, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     killed = re.search(r"(\d+) kills in (\d+) rounds: no row missing", done.stdout)
     assert killed, done.stdout
-    assert int(killed[1]) >= 3
+    assert int(killed[1]) >= 2

@@ -34,8 +34,8 @@ def two_shots(frames: int, cut: int) -> np.ndarray:
 
 
 def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Callable, make_manifest):
-    frames = two_shots(100, 41)
-    encode(tmp_path / "long.mp4", frames, constant_rate(100, 64, 64, Fraction(24)), Output(quality=4))
+    frames = two_shots(60, 27)
+    encode(tmp_path / "long.mp4", frames, constant_rate(60, 64, 64, Fraction(24)), Output(quality=4))
     manifest = make_manifest([{"id": "long", "uri": "long.mp4", "prompt": PROMPT}])
     settings = ["t2v.switch_at=[2]", "output.quality=4"]
     overrides = [f"--set={setting}" for setting in (*settings, "runtime.segment_frames=20", "runtime.memory_gb=0.01")]
@@ -43,18 +43,18 @@ def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Calla
     evs_batch("run", manifest, "--recipe", "demo", "--output", output, *overrides)
 
     row = output_rows(output)[0]
-    assert (row["status"], row["num_frames"]) == ("success", 100)
+    assert (row["status"], row["num_frames"]) == ("success", 60)
     source, result = frames_of(tmp_path / "long.mp4"), frames_of(Path(row["output_uri"]))
     whole = load_recipe("demo", [*settings, "runtime.segment_frames=1000"])
     expected = enhance(source, PROMPT, whole, clip_id="long")
-    encode(tmp_path / "whole.mp4", expected, constant_rate(100, 64, 64, Fraction(24)), Output(quality=4))
+    encode(tmp_path / "whole.mp4", expected, constant_rate(60, 64, 64, Fraction(24)), Output(quality=4))
     by_the_encoder = psnr(frames_of(tmp_path / "whole.mp4"), expected)
     assert psnr(result, expected) > by_the_encoder - 0.5, "there is no other difference"
     assert psnr(result, source) < 34, "the models have done something"
     assert not list((output / "_run" / "parts").iterdir())
 
     calls = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
-    assert {segment for call in calls for segment in call["segments"]} == set(range(5))
+    assert {segment for call in calls for segment in call["segments"]} == set(range(3))
     assert any(
         {a["stage"][:3], b["stage"][:3]} == {"t2i", "t2v"} and a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"]
         for a, b in combinations(calls, 2)
@@ -65,7 +65,7 @@ def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(
     tmp_path: Path, evs_batch, make_video, make_manifest, head: Head
 ):
     path = tmp_path / "film.mp4"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=40", "-pix_fmt", "yuv420p", str(path))
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=24", "-pix_fmt", "yuv420p", str(path))
     make_video("short.mp4")
     manifest = make_manifest([{"id": name, "uri": f"{name}.mp4", "prompt": "x"} for name in ("film", "short")])
     output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
@@ -82,15 +82,15 @@ def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(
     there = {int(part.stem) for part in parts.rglob("0*.mp4")}
     (parts / "short").mkdir()
     (parts / "short" / "000000.mp4").touch()
-    assert 5 <= len(there) < 50
+    assert 5 <= len(there) < 30
 
     evs_batch(*command, "--output", output)
     timeline = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
     for stage in ("decode", "encode"):
         calls = [call for call in timeline if call["stage"] == stage and call["clips"] == ["film"]]
         made = {number for call in calls for number in call["segments"]}
-        assert len(made) < 50
-        assert made >= set(range(50)) - there
+        assert len(made) < 30
+        assert made >= set(range(30)) - there
     first, second = ({row["id"]: row["output_sha256"] for row in output_rows(at)} for at in (undisturbed, output))
     assert first == second
     assert all(second.values())
