@@ -21,11 +21,13 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN EVS_HEAD="$head" EVS_PORT="$port"
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 
+requeue() { scontrol requeue "$SLURM_JOB_ID"; exit 143; }
+trap requeue TERM # until the run has begun
 listens() { (exec 3<> "/dev/tcp/$EVS_HEAD/$EVS_PORT") 2> /dev/null; }
 export -f listens
 # shellcheck disable=SC2016  # each node fills it in
-srun --kill-on-bad-exit=0 bash -c '
-  if [[ $(hostname) == "$EVS_HEAD" ]]; then
+srun --no-kill --kill-on-bad-exit=0 --cpu-bind=none bash -c '
+  if ((SLURM_NODEID == 0)); then
     exec ray start --head --port="$EVS_PORT" --include-dashboard=false --disable-usage-stats --block
   fi
   until listens; do sleep 1; done
@@ -35,13 +37,13 @@ until listens; do kill -0 "$cluster"; sleep 1; done
 
 evs-batch run "$@" --plain --address "$head:$port" &
 run=$!
-trap 'kill -TERM "$run"' TERM
+trap 'kill -TERM "$run" || true' TERM
 status=0
 wait "$run" || status=$?
 if ((status == 143)); then # the trap ended that wait: the run is still committing
   status=0
   wait "$run" || status=$?
 fi
-kill "$cluster"
-if ((status == 143)); then scontrol requeue "$SLURM_JOB_ID"; fi
+kill "$cluster" || true # it is gone if its last node failed
+if ((status == 143)); then requeue; fi
 exit "$status"

@@ -1,17 +1,20 @@
 """Command lines that stand in pages and files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 from typer.main import get_command
 
 from evs_batch.cli.main import app
+from evs_batch.spec.recipe import load_recipe
 
 
 def complaint(words: Sequence[str], *, mentioned: bool = False) -> str:
-    """What the command line says of `evs-batch …`, without doing it: nothing if its options and arguments exist.
+    """What the command line says of `evs-batch …`, without doing it: nothing if it could be done.
 
-    A command that is only `mentioned` need not have all of its arguments.
+    Commands, options, arguments, ready recipes and keys must exist. A command that is only `mentioned` need not have
+    all of its arguments.
     """
     name, *rest = words
     assert name == "evs-batch", words
@@ -20,8 +23,16 @@ def complaint(words: Sequence[str], *, mentioned: bool = False) -> str:
         while rest := [*context._protected_args, *context.args]:
             name, command, rest = context.command.resolve_command(context, rest)  # type: ignore[attr-defined]
             context = command.make_context(name, rest, parent=context)
+        _recipe(context.params)
     except (typer.Exit, SystemExit):  # --help
         return ""
     except Exception as error:
         return "" if mentioned and type(error).__name__ in ("MissingParameter", "BadOptionUsage") else str(error)
     return ""
+
+
+def _recipe(given: Mapping[str, Any]) -> None:
+    """Load the recipe that a command names, unless it is a file of the reader's."""
+    recipe, changes = given.get("recipe"), given.get("overrides") or given.get("set_") or ()
+    if isinstance(recipe, str) and "." not in recipe and "/" not in recipe:
+        load_recipe(recipe, list(changes))

@@ -22,6 +22,7 @@ FENCED, INDENTED = (
     re.compile(r"```sh\n(.*?)```", re.DOTALL),
     re.compile(r"^ {4}((?:evs-batch|cluster/).*)$", re.MULTILINE),
 )
+FILES = sorted(path for path in (ROOT / "cluster").rglob("*") if path.suffix in (".yaml", ".sh", "") and path.is_file())
 INLINE = re.compile(r"`(evs-batch [^`…]*)`")
 FOR_OURS = ("cluster/submit.sh", "cluster/slurm.sh")
 
@@ -40,7 +41,7 @@ def commands(lines: Iterable[str]) -> Iterator[list[str]]:
         if script := next((word for word in words if word in FOR_OURS), None):
             given = words[words.index(script) + 1 :]
             yield ["evs-batch", "run", *(given[1:] if script.endswith("submit.sh") else given)]
-        elif "evs-batch" in words:
+        elif "evs-batch" in words and words[0] != "kubectl":  # there it is the name of something
             yield words[words.index("evs-batch") :]
 
 
@@ -53,12 +54,23 @@ def test_the_commands_on_a_page_exist(page):
         assert complaint(words, mentioned=True) == "", shlex.join(words)
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_commands_in_the_head_of_a_file_exist(file):
+    said = re.findall(r"^#(   .*)$", file.read_text(), re.MULTILINE)
+    shown = [line for line in "\n".join(said).replace("\\\n", " ").splitlines() if "[options" not in line]
+    for words in commands(shown):
+        assert complaint(words) == "", shlex.join(words)
+
+
 def test_a_command_that_does_not_exist_is_seen():
     (words,) = commands(typed("```sh\nevs-batch run a.parquet --recipee demo  # so\n```"))
     assert "--recipee" in complaint(words)
     (words,) = commands(typed("    cluster/submit.sh http://HEAD:8265 a.parquet --outputs o"))
     assert "--outputs" in complaint(words)
     assert "Missing parameter" in complaint(["evs-batch", "run"])
+    run = ["evs-batch", "run", "a.parquet", "--output", "o", "--recipe"]
+    assert "did you mean 'enhance'" in complaint([*run, "enhanced"])
+    assert "t2i.strenght" in complaint([*run, "enhance", "--set", "t2i.strenght=1"])
 
 
 @pytest.mark.slow

@@ -104,8 +104,13 @@ class Worker:
         )
 
     def prepare(self, role: Role) -> None:
-        """Import what serves a role."""
-        code(role)
+        """Import what serves a role; imports make no garbage, and looking for it takes an eighth of their time."""
+        gc.disable()
+        try:
+            code(role)
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def load_runner(self, role: Role) -> StageRunner:
         """Load the models of a role."""

@@ -36,6 +36,7 @@ def test_nobody_gets_in_without_the_token_and_gpus_come_on_demand(cloud):
     starts = [made["head_start_ray_commands"][-1], made["worker_start_ray_commands"][-1]]
     assert all("/evs-batch/cluster/start.sh" in start for start in starts), "that is where the token is asked for"
     assert made["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
+    assert made["worker_setup_commands"] == ["evs-batch models fetch EP lightningEP"], "a run never goes online"
     assert made["docker"]["image"].endswith(f":{VERSION}")
     assert made["available_node_types"]["gpu"]["min_workers"] == 0
     assert made["available_node_types"]["gpu"]["resources"]["GPU"] == 1

@@ -92,13 +92,16 @@ def head() -> Iterator[Head]:
 
 
 def join(head: Head) -> subprocess.Popen:
-    """A node of one core that joins the head, as on another machine."""
+    """A node of one core that has joined the head, as one on another machine does."""
     command = [
         str(ROOT / "cluster" / "start.sh"), f"--address={head.address}", "--block", "--node-ip-address=127.0.0.1",
         "--num-cpus=1", f"--object-store-memory={STORE}", f"--dashboard-agent-listen-port={free_port()}",
     ]  # fmt: skip
-    log = (head.folder / f"node{free_port()}.log").open("wb")
-    return subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+    log = head.folder / f"node{free_port()}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment(), start_new_session=True)
+    wait_until(lambda: "Ray runtime started" in log.read_text())
+    return process
 
 
 def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:

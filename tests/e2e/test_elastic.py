@@ -92,7 +92,7 @@ def test_an_autoscaler_brings_the_gpus_that_a_run_asks_for(tmp_path: Path, make_
         subprocess.run(
             [str(BIN / "evs-batch"), "run", str(make_manifest([row])), "--recipe", "demo", *asked,
              "--output", str(output), "--address", f"127.0.0.1:{PORT}"],
-            env=OPEN, check=True, timeout=150, cwd=ROOT,
+            env=OPEN, check=True, timeout=280, cwd=ROOT,
         )  # fmt: skip
         assert [row["status"] for row in output_rows(output)] == ["success"]
         wait_until(lambda: "From request_resources:\n (none)" in _status().stdout, limit_s=20)
