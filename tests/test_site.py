@@ -41,7 +41,7 @@ def commands(lines: Iterable[str]) -> Iterator[list[str]]:
         if script := next((word for word in words if word in FOR_OURS), None):
             given = words[words.index(script) + 1 :]
             yield ["evs-batch", "run", *(given[1:] if script.endswith("submit.sh") else given)]
-        elif "evs-batch" in words and words[0] != "kubectl":  # there it is the name of something
+        elif "evs-batch" in words and "kubectl" not in line:  # there it is the name of something
             yield words[words.index("evs-batch") :]
 
 

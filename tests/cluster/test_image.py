@@ -30,7 +30,7 @@ def test_what_the_image_needs_is_not_left_out():
 
 
 def test_it_has_what_the_clusters_expect_of_it():
-    """Ray's launcher asks the image's environment for the home, and reaches new nodes from the head by ssh and rsync."""
+    """Ray's launcher asks the image's environment for the home, and reaches new nodes from the head by ssh."""
     environment = " ".join(value for step, value in STEPS if step == "ENV")
     assert "HOME=/home/ray " in environment
     assert "video" in re.findall(r"NVIDIA_DRIVER_CAPABILITIES=(\S+)", environment)[0].split(",")

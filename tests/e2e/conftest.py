@@ -92,10 +92,10 @@ def head() -> Iterator[Head]:
 
 
 def join(head: Head) -> subprocess.Popen:
-    """A node of one core that has joined the head, as one on another machine does."""
+    """A node that has joined the head, as one on another machine does."""
     command = [
         str(ROOT / "cluster" / "start.sh"), f"--address={head.address}", "--block", "--node-ip-address=127.0.0.1",
-        "--num-cpus=1", f"--object-store-memory={STORE}", f"--dashboard-agent-listen-port={free_port()}",
+        "--num-cpus=3", f"--object-store-memory={STORE}", f"--dashboard-agent-listen-port={free_port()}",
     ]  # fmt: skip
     log = head.folder / f"node{free_port()}.log"
     with log.open("wb") as file:
