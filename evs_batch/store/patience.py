@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, cast, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec.config
 from fsspec.core import url_to_fs
