@@ -9,7 +9,8 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: local test docs check lint format train clean
+MAKEFLAGS += --jobs=2
+.PHONY: local test docs check lint style types layers format train clean
 
 local: $(INSTALLED)
 	$(BIN)/evs-batch run manifests/demo.parquet --recipe demo --output out/demo
@@ -23,10 +24,16 @@ docs: $(INSTALLED)
 check: lint
 	$(BIN)/python -m pytest -m "not ray and not slow"
 
-lint: $(INSTALLED)
+lint: style types layers
+
+style: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(INSTALLED)
 	$(BIN)/pyright
+
+layers: $(INSTALLED)
 	$(BIN)/lint-imports
 
 format: $(INSTALLED)

@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec.config
 from fsspec.core import url_to_fs
@@ -107,7 +107,8 @@ class PatientFile(io.RawIOBase):
 
     def __init__(self, uri: str) -> None:
         super().__init__()
-        self._uri, self._at, self._file = uri, 0, cast(Any, None)  # what cannot be opened is closed all the same
+        self._uri, self._at = uri, 0
+        self._file: Any = None  # what cannot be opened is closed all the same
         self._file = patiently(uri, lambda fs, path: fs.open(path, "rb"))
         self._size = self._file.size if hasattr(self._file, "size") else self._asked_size()
         if self._size is None:
