@@ -20,6 +20,7 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, path
 
 Device = Literal["CPU", "GPU"]
+log = logging.getLogger("evs_batch")
 MODEL_ROLES: tuple[Role, ...] = ("t2i", "t2v")
 KNOCK_S = 5.0
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
@@ -166,6 +167,8 @@ def ask_autoscaler(recipe: Recipe, placement: Placement) -> None:
     """Ask for nodes that hold all the workers that a recipe wants; without an autoscaler nobody listens."""
     shares = [placement.shares[name] for name, pool in placement.pools.items() if "media" not in pool.roles]
     if recipe.runtime.workers and shares:
+        if placement.device == "CPU" and not recipe.runtime.gpus_per_worker:
+            log.warning("no GPU is here, so workers run on CPUs; runtime.gpus_per_worker=1 waits for GPUs that come")
         bundle = {"CPU": shares[0].num_cpus, "GPU": shares[0].num_gpus}
         request_resources(
             bundles=[{name: amount for name, amount in bundle.items() if amount}] * recipe.runtime.workers
