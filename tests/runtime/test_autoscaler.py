@@ -21,7 +21,7 @@ GPU = {"CPU": 8.0, "GPU": 1.0, "object_store_memory": 14e9}
 )
 def test_workers_are_asked_for_on_gpus_or_the_log_says_why_not(changes, nodes, each, warned, monkeypatch, caplog):
     asked: list = []
-    monkeypatch.setattr(cluster, "request_resources", lambda bundles: asked.append(bundles))
+    monkeypatch.setattr(cluster, "request_resources", lambda **given: asked.append(given["bundles"]))
     monkeypatch.setattr(logging.getLogger("evs_batch"), "propagate", True)
     recipe = load_recipe("demo", changes)
     cluster.ask_autoscaler(recipe, cluster.place(recipe, nodes, None, None))
