@@ -19,7 +19,7 @@ from fsspec.utils import get_protocol
 
 from evs_batch.spec.errors import MediaError, RecipeError, StorageError
 from evs_batch.store import scratch
-from evs_batch.store.patience import HTTP, PatientFile, is_local, patiently
+from evs_batch.store.patience import HTTP, PatientFile, is_local, patiently, read_whole
 
 log = logging.getLogger(__name__)
 WHOLE_BY_ITSELF = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}  # a file is there or is not
@@ -290,6 +290,6 @@ def whole(target: Path) -> Iterator[BinaryIO]:
 def read_bytes(uri: str) -> bytes | None:
     """The content of a small file, None if it is not there."""
     try:
-        return patiently(uri, lambda fs, path: fs.cat_file(path))
+        return patiently(uri, read_whole)
     except (FileNotFoundError, IsADirectoryError):
         return None
