@@ -5,6 +5,7 @@
 import hashlib
 import multiprocessing
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from evs_batch.models.hardware import multiplies_bf16
 from evs_batch.tiny import clips
 
 FRAMES = 16
+FEW = 16  # clips that are rendered before other processes have started
 
 
 def render_clips(path: Path, count: int, shown: Sequence[int] = range(FRAMES), scale: int = 1) -> np.ndarray:
@@ -27,8 +29,9 @@ def render_clips(path: Path, count: int, shown: Sequence[int] = range(FRAMES), s
         shape = (count, len(shown), clips.SIZE_PX * scale, clips.SIZE_PX * scale, 3)
         pool_NFHW3 = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
         render = partial(_render_training_clip, shown, scale)
-        with multiprocessing.get_context("spawn").Pool() as workers:
-            for index, clip in enumerate(workers.imap(render, range(count), chunksize=8)):
+        with multiprocessing.get_context("spawn").Pool() if count > FEW else nullcontext() as workers:
+            made = workers.imap(render, range(count), chunksize=8) if workers else map(render, range(count))
+            for index, clip in enumerate(made):
                 pool_NFHW3[index] = clip
         pool_NFHW3.flush()
         unfinished.rename(path)

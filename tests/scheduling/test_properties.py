@@ -57,7 +57,7 @@ def test_without_faults_every_segment_passes_every_stage_once(seed, clips, crew,
             assert world.done[Unit(name, number)] == [*first, *stages[: max(0, passed - 1)], *end]
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(SEEDS, st.integers(1, 40), st.floats(0.05, 0.8), CREWS, st.integers(200, 400), LONGEST)
 def test_with_faults_every_clip_is_committed_exactly_once(seed, clips, chaos, crew, budget, longest):
     world = World(
