@@ -24,7 +24,7 @@ from ray.cluster_utils import Cluster
 from evs_batch.store import ledger, parts
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS, STORE = 40, 200_000_000
+ROWS, STORE = int(os.environ.get("EVS_CHAOS_ROWS", "40")), 200_000_000
 RECIPES = {
     "identity": [],
     "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],

@@ -194,7 +194,7 @@ def test_the_recipe_turns_it_on():
     import numpy as np
 
     frames = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), np.uint8)
-    tree = load_recipe("demo", ["t2v.entry=ddim"]).model_dump()
+    tree = load_recipe("demo", ["t2v.entry=ddim", "t2v.switch_at=[2]"]).model_dump()
     without, with_sfi = (
         enhance(frames, "a red star", parse_recipe({**tree, "sfi": {"enabled": on}})) for on in (False, True)
     )
