@@ -31,6 +31,13 @@ CASES = {
         },
         {"StageStandsStill"},
     ),
+    "all goes on": (
+        {
+            'ray_evs_segments{stage="t2v",waiting="false"}': "5+0x90",
+            'ray_evs_frames_total{stage="t2v"}': "0+60x90",
+        },
+        set(),
+    ),
     "a worker dies every minute": (
         {'ray_evs_load_seconds_count{role="t2i"}': "0+1x90", 'ray_evs_workers{roles="t2i"}': "2+0x90"},
         {"WorkersLoadAgainAndAgain"},
