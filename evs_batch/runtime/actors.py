@@ -104,7 +104,7 @@ class Worker:
         )
 
     def prepare(self, role: Role) -> None:
-        """Import what serves a role; imports make no garbage, and looking for it takes an eighth of their time."""
+        """Import what serves a role, without the garbage collector: imports make none, and it takes their time."""
         gc.disable()
         try:
             code(role)

@@ -130,7 +130,6 @@ def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, ev
     assert "t2v workers cannot start" in done.stderr
     assert "steps=61: this schedule cannot be divided so; choose a divisor of 1000" in done.stderr
     assert not output_rows(tmp_path / "out")
-    assert done.stderr.count(" starts") <= 2, "no other worker would have found it better"
 
 
 def test_workers_that_cannot_be_placed_are_named(tmp_path: Path, evs_batch):
