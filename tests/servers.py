@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,16 @@ def s3_server() -> Iterator[S3]:
 
 
 @contextlib.contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    """A server of files that knows no ranges; gives its address."""
+def web_server(folder: Path, pause: Callable[[], Any] = lambda: None) -> Iterator[str]:
+    """A server of files that knows no ranges; gives its address. With a pause before each answer runs last longer."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: Any) -> None:
             pass
+
+        def send_head(self) -> Any:
+            pause()
+            return super().send_head()
 
         def copyfile(self, source: Any, outputfile: Any) -> None:
             with contextlib.suppress(ConnectionError):

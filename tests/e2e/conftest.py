@@ -57,19 +57,21 @@ STORE = 200_000_000
 OPEN = {**environment(), "RAY_AUTH_MODE": "disabled"}  # Ray reads a token once for a process, and this one has none
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
     """A cluster of one node, which may get more."""
-    for name, value in OPEN.items():
-        monkeypatch.setenv(name, value)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, "object_store_memory": STORE})
-    yield made
-    made.shutdown()
+    node = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OPEN.items():
+            patch.setenv(name, value)
+        made = Cluster(initialize_head=True, head_node_args=node)
+        yield made
+        made.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def head() -> Iterator[Head]:
-    """`ray start --head` in a process group of its own, which ends with the tests."""
+    """`ray start --head` in a process group of its own, which ends with these tests: it is never quite idle."""
     port, dashboard, metrics = free_port(), free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="evs", dir="/tmp")  # short: sockets lie in it
     command = [

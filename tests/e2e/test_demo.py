@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,18 +17,17 @@ from evs_batch.media.probe import probe
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.tiny import clips
 from tests.conftest import ROOT
-from tests.e2e.conftest import output_rows
+from tests.e2e.conftest import BIN, Head, environment, output_rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
+MODELS = ("t2i", "t2v")
 DEMO = ROOT / "manifests" / "demo.parquet"
-JOB = ("run", DEMO, "--recipe", "demo", "--set", "t2v.switch_at=[2]", "--limit", "4")  # one block, not three
+JOB = ("run", DEMO, "--recipe", "demo", "--set", "t2v.switch_at=[2]", "--limit", "3")  # one block, not three
 
 
 @pytest.fixture(scope="module")
 def demo(head, tmp_path_factory) -> Path:
     """The demo job, run once."""
-    from tests.e2e.conftest import BIN, environment, subprocess
-
     output = tmp_path_factory.mktemp("demo")
     command = [BIN / "evs-batch", *JOB, "--output", output]
     subprocess.run([*command, "--address", head.address], check=True, env=environment(), timeout=280, cwd=ROOT)
@@ -43,9 +43,9 @@ def frames_of(path: Path) -> np.ndarray:
 
 def test_every_row_comes_out_once_with_all_columns(demo: Path):
     rows = {row["id"]: row for row in output_rows(demo)}
-    sources = {row["id"]: row for row in pq.read_table(DEMO).to_pylist()[:4]}
+    sources = {row["id"]: row for row in pq.read_table(DEMO).to_pylist()[:3]}
     assert sorted(rows) == sorted(sources)
-    assert len(output_rows(demo)) == len(sources) == 4
+    assert len(output_rows(demo)) == len(sources) == 3
     for name, row in rows.items():
         assert set(row) == set(sources[name]) | set(OUTPUT_COLUMNS)
         assert (row["status"], row["attempts"], row["error_type"]) == ("success", 1, None)
@@ -82,30 +82,26 @@ def test_timestamps_and_sound_are_the_sources(demo: Path):
     assert tracks[0] == tracks[1] != []
 
 
-BOTH = ["t2i", "t2v"]
-
-
-def test_both_models_worked_at_once_in_processes_of_their_own(demo: Path):
+def test_models_and_videos_have_processes_of_their_own_and_every_clip_passes_every_stage_once(demo: Path):
+    """That models work at once whatever the machine is busy with, see tests/e2e/test_memory.py."""
     stats = json.loads((demo / "_run" / "stats.json").read_text())
     assert len({process["pid"] for process in stats["processes"].values()}) == 3
-    assert [process["held"] for process in stats["processes"].values() if process["role"] != "media"] == [BOTH, BOTH]
-    assert stats["overlap_s"] > 0
-    t2v = [call for call in stats["timeline"] if call["stage"].startswith("t2v")]
-    t2i = [call for call in stats["timeline"] if call["stage"].startswith("t2i")]
-    assert any(
-        a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"] and not set(a["clips"]) & set(b["clips"])
-        for a in t2i
-        for b in t2v
-    ), "while clip k is in T2V, clip k+1 is in T2I"
-    assert max(len(call["clips"]) for call in t2i) > 1, "T2I calls batch frames of several clips"
+    held = {name: set(process["held"]) for name, process in stats["processes"].items()}
+    assert held.pop("media-0") == {"media"}
+    assert set.union(*held.values()) == set(MODELS)
+    assert all(call["stage"][:3] in held[call["worker"]] for call in stats["timeline"] if call["stage"][:3] in MODELS)
+    names = sorted(row["id"] for row in output_rows(demo))
+    for stage in ("probe", "decode", "t2i_a", "t2v", "t2i_b", "encode"):
+        calls = [call for call in stats["timeline"] if call["stage"] == stage]
+        assert sorted(name for call in calls for name in call["clips"]) == names
 
 
 def test_the_same_command_again_skips_what_is_done(demo: Path, evs_batch: Callable):
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*.mp4")}
     done = evs_batch(*JOB, "--output", demo)
-    assert "4 of them from an earlier run" in done.stderr
+    assert "3 of them from an earlier run" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in demo.rglob("*.mp4")} == before
-    assert len(output_rows(demo)) == 4
+    assert len(output_rows(demo)) == 3
 
 
 def test_another_recipe_is_refused_with_a_diff(demo: Path, evs_batch: Callable):
@@ -113,14 +109,21 @@ def test_another_recipe_is_refused_with_a_diff(demo: Path, evs_batch: Callable):
     assert "recipe.seed: 23 -> 24" in done.stderr
 
 
-def test_pool_and_batch_sizes_do_not_change_a_bit_of_a_video(demo: Path, evs_batch: Callable, tmp_path: Path):
-    evs_batch(
-        *JOB[:-1], "1", "--output", tmp_path, "--t2i-workers", "1", "--set", "runtime.batch_frames=16",
+def test_a_submitted_job_with_other_pools_and_batches_makes_the_same_bytes(demo: Path, head: Head, tmp_path: Path):
+    others = ["--t2i-workers", "1", "--set", "runtime.batch_frames=16"]
+    done = subprocess.run(
+        [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *JOB[1:-1], "1", *others, "--output", tmp_path],
+        capture_output=True, text=True, env=environment(), timeout=280, check=False,
     )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout
+    assert "1 of 1 rows done" in done.stdout
+    (row,) = output_rows(tmp_path)
+    assert (row["id"], row["status"]) == ("short", "success")
+    assert Path(row["output_uri"]).stat().st_size == row["output_bytes"]
     digests = {row["id"]: row["output_sha256"] for row in output_rows(demo)}
-    assert len(output_rows(tmp_path)) == 1
-    assert all(row["output_sha256"] == digests[row["id"]] for row in output_rows(tmp_path))
+    assert row["output_sha256"] == digests["short"]
 
 
 def test_status_says_how_it_went(demo: Path, evs_batch: Callable):
-    assert "done; 4 of 6 rows committed: 4 success, 0 failed" in evs_batch("status", demo).stdout
+    assert "done; 3 of 6 rows committed: 3 success, 0 failed" in evs_batch("status", demo).stdout

@@ -4,7 +4,6 @@ import json
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import combinations
 from pathlib import Path
 
 import av
@@ -13,6 +12,7 @@ import pytest
 
 from evs_batch.evaluate import psnr
 from evs_batch.media.encode import encode
+from evs_batch.scheduling.policy import Policy
 from evs_batch.spec.recipe import Output, load_recipe
 from evs_batch.spec.video import constant_rate
 from evs_batch.stages.inline import enhance
@@ -23,6 +23,7 @@ from tests.media.test_media import audio_packets, ffmpeg
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+WORKERS, CALLS = 2, Policy.calls_in_flight
 PROMPT = "a red star on a blue background"
 
 
@@ -37,8 +38,9 @@ def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Calla
     frames = two_shots(80, 33)
     encode(tmp_path / "long.mp4", frames, constant_rate(80, 64, 64, Fraction(24)), Output(quality=4))
     manifest = make_manifest([{"id": "long", "uri": "long.mp4", "prompt": PROMPT}])
-    settings = ["t2v.switch_at=[2]", "output.quality=4"]
-    overrides = [f"--set={setting}" for setting in (*settings, "runtime.segment_frames=16", "runtime.memory_gb=0.01")]
+    settings = ["t2v.switch_at=[2]", "t2v.window=8", "t2v.overlap=4", "output.quality=4"]
+    small = ["runtime.segment_frames=16", "runtime.memory_gb=0.01", "runtime.batch_frames=16"]
+    overrides = [f"--set={setting}" for setting in (*settings, *small)]
     output = tmp_path / "out"
     evs_batch("run", manifest, "--recipe", "demo", "--output", output, *overrides)
 
@@ -55,17 +57,16 @@ def test_a_long_clip_is_what_it_is_in_one_piece(tmp_path: Path, evs_batch: Calla
 
     calls = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
     assert {segment for call in calls for segment in call["segments"]} == set(range(5))
-    assert any(
-        {a["stage"][:3], b["stage"][:3]} == {"t2i", "t2v"} and a["start_s"] < b["end_s"] and b["start_s"] < a["end_s"]
-        for a, b in combinations(calls, 2)
-    ), "both models work on one clip at once"
+    given = {stage: [call["submit_s"] for call in calls if call["stage"] == stage] for stage in ("t2v", "t2i_b")}
+    assert len(given["t2v"]) == len(given["t2i_b"]) == 5 > WORKERS * CALLS, "more than can be given at once"
+    assert min(given["t2i_b"]) <= max(given["t2v"]), "T2I goes on with a segment before T2V has been given the last"
 
 
 def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(
     tmp_path: Path, evs_batch, make_video, make_manifest, head: Head
 ):
     path = tmp_path / "film.mp4"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=24", "-pix_fmt", "yuv420p", str(path))
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=12", "-pix_fmt", "yuv420p", str(path))
     make_video("short.mp4")
     manifest = make_manifest([{"id": name, "uri": f"{name}.mp4", "prompt": "x"} for name in ("film", "short")])
     output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
@@ -76,21 +77,21 @@ def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(
         env=environment(), cwd=ROOT,
     )  # fmt: skip
     parts = output / "_run" / "parts"
-    wait_until(lambda: len(list(parts.rglob("*.mp4"))) >= 5)
+    wait_until(lambda: len(list(parts.rglob("*.mp4"))) >= 3)
     process.kill()
     process.wait(30)
     there = {int(part.stem) for part in parts.rglob("0*.mp4")}
     (parts / "short").mkdir()
     (parts / "short" / "000000.mp4").touch()
-    assert 5 <= len(there) < 30
+    assert 3 <= len(there) < 15
 
     evs_batch(*command, "--output", output)
     timeline = json.loads((output / "_run" / "stats.json").read_text())["timeline"]
     for stage in ("decode", "encode"):
         calls = [call for call in timeline if call["stage"] == stage and call["clips"] == ["film"]]
         made = {number for call in calls for number in call["segments"]}
-        assert len(made) < 30
-        assert made >= set(range(30)) - there
+        assert len(made) < 15
+        assert made >= set(range(15)) - there
     first, second = ({row["id"]: row["output_sha256"] for row in output_rows(at)} for at in (undisturbed, output))
     assert first == second
     assert all(second.values())
