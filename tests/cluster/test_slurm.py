@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,9 +15,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, OPEN, output_rows, wait_until
-from tests.servers import free_port
+from tests.servers import free_port, web_server
 
-CLIPS = 150
+CLIPS = 40
 NODES = ("first", "second")
 
 
@@ -68,22 +69,24 @@ def _conf(folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_job_that_is_stopped_commits_goes_back_into_the_queue_and_resumes(slurm, tmp_path: Path, make_manifest):
-    clip = ROOT / "manifests" / "clips" / "short.mp4"
-    manifest = make_manifest([{"id": f"clip{n}", "uri": str(clip), "prompt": "a star"} for n in range(CLIPS)])
-    output, log = tmp_path / "out", tmp_path / "job.log"
+    """The videos come from a slow server until it is stopped."""
+    output, log, hurry = tmp_path / "out", tmp_path / "job.log", threading.Event()
     path = f"--export=ALL,PATH={BIN}:{os.environ['PATH']}"
-    said = slurm(
-        "sbatch", "--nodes=2", "--gpus-per-node=0", path, f"--output={log}", str(ROOT / "cluster" / "slurm.sh"),
-        str(manifest), "--recipe", "identity", "--output", str(output),
-    )  # fmt: skip
-    job = re.findall(r"\d+", said)[0]
-    wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
-    slurm("scancel", "--signal=TERM", "--batch", job)
-    wait_until(lambda: "Restarts=1" in slurm("scontrol", "show", "job", job))
-    done = [row["id"] for row in output_rows(output)]
-    assert 3 <= len(done) < CLIPS
-    wait_until(lambda: "JobState=PENDING" in slurm("scontrol", "show", "job", job))
-    slurm("scontrol", "update", f"jobid={job}", "starttime=now")  # Slurm would let two minutes pass
-    wait_until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), limit_s=200)
+    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(0.5)) as web:
+        rows = [{"id": f"clip{n}", "uri": f"{web}/short.mp4", "prompt": "a star"} for n in range(CLIPS)]
+        said = slurm(
+            "sbatch", "--nodes=2", "--gpus-per-node=0", path, f"--output={log}", str(ROOT / "cluster" / "slurm.sh"),
+            str(make_manifest(rows)), "--recipe", "identity", "--output", str(output),
+        )  # fmt: skip
+        job = re.findall(r"\d+", said)[0]
+        wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+        slurm("scancel", "--signal=TERM", "--batch", job)
+        wait_until(lambda: "Restarts=1" in slurm("scontrol", "show", "job", job))
+        done = [row["id"] for row in output_rows(output)]
+        assert 3 <= len(done) < CLIPS
+        wait_until(lambda: "JobState=PENDING" in slurm("scontrol", "show", "job", job))
+        hurry.set()
+        slurm("scontrol", "update", f"jobid={job}", "starttime=now")  # Slurm would let two minutes pass
+        wait_until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), limit_s=300)
     assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(CLIPS))
     assert f"{len(done)} of them from an earlier run" in log.read_text()

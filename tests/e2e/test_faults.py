@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, output_rows, wait_until
+from tests.servers import web_server
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -58,43 +60,59 @@ def test_bad_rows_fail_by_name_and_the_rest_succeeds(tmp_path: Path, evs_batch, 
     assert third["text"]["error_type"] is None, "an output manifest is an input manifest; old results are not kept"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
-    number: signal.Signals, code: int, tmp_path: Path, head: Head, evs_batch: Callable, make_video, make_manifest
+    tmp_path: Path, head: Head, evs_batch: Callable, make_video, make_manifest
 ):
-    output = tmp_path / "out"
-    command, process = _under_way(make_video, make_manifest, 16, output, head)
-    process.send_signal(number)
-    assert process.wait(120) == code
-    done = [row["id"] for row in output_rows(output)]
-    assert 3 <= len(done) < 16
-    assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
-    assert json.loads((output / "_run" / "stats.json").read_text())["state"] == "interrupted"
+    """The videos come from a slow server until there has been either signal."""
+    make_video("a.mp4")
+    output, clips, hurry = tmp_path / "out", 24, threading.Event()
+    with web_server(tmp_path, lambda: hurry.wait(0.5)) as web:
+        manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(clips)])
+        command = ["run", str(manifest), "--recipe", "identity", "--output", str(output)]
+        there = 0
+        for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+            process = subprocess.Popen(
+                [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
+            )
+            wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= there + 3)  # noqa: B023
+            process.send_signal(number)
+            assert process.wait(120) == code
+            done = [row["id"] for row in output_rows(output)]
+            assert there + 3 <= len(done) < clips
+            published = sorted(path.stem for path in (output / "videos").iterdir())
+            assert sorted(done) == published, "what is published is committed"
+            assert json.loads((output / "_run" / "stats.json").read_text())["state"] == "interrupted"
+            there = len(done)
+        hurry.set()
+        evs_batch(*command)
+    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(clips))
 
-    evs_batch(*command[:-2])
-    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(16))
 
-
-def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head):
-    output = tmp_path / "out"
-    command = [
-        "run", str(ROOT / "manifests/demo.parquet"), "--recipe", "demo", "--limit", "2", "--output", str(output),
-        "--set", "t2v.switch_at=[2]",
-        "--address", head.address,
-    ]  # fmt: skip
-    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
-    stats = output / "_run" / "stats.json"
+def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head, make_video, make_manifest):
+    """The videos come from a slow server until it is killed."""
+    make_video("a.mp4", frames=2)
+    stats, hurry = tmp_path / "out" / "_run" / "stats.json", threading.Event()
 
     def models() -> dict[str, int]:
         processes = json.loads(stats.read_text())["processes"] if stats.exists() else {}
-        return {name: process["pid"] for name, process in processes.items() if name.startswith("model")}
+        return {name: process["pid"] for name, process in processes.items() if process["role"] != "media"}
 
-    wait_until(lambda: len(models()) == 2)
-    os.kill(min(models().items())[1], signal.SIGKILL)
-    assert process.wait(200) == 0
-    rows = output_rows(output)
-    assert Counter(row["status"] for row in rows) == {"success": 2}
-    assert len(models()) == 3, "a fresh worker took over"
+    with web_server(tmp_path, lambda: hurry.wait(1)) as web:
+        manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(20)])
+        light = [f"--set={key}" for key in ("composition=T2I", "runtime.workers=1", "runtime.frames_per_forward=2")]
+        command = ["run", str(manifest), "--recipe", "demo", *light, "--output", str(tmp_path / "out")]
+        process = subprocess.Popen(
+            [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
+        )
+        wait_until(lambda: len(models()) == 1)
+        (pid,) = models().values()
+        os.kill(pid, signal.SIGKILL)
+        hurry.set()
+        assert process.wait(200) == 0
+    rows = output_rows(tmp_path / "out")
+    assert Counter(row["status"] for row in rows) == {"success": 20}
+    assert len({row["id"] for row in rows}) == 20
+    assert len(models()) == 2, "a fresh worker took over"
 
 
 def test_shards_divide_a_manifest_and_share_a_folder(tmp_path: Path, evs_batch, make_video, make_manifest):
@@ -124,9 +142,8 @@ def test_no_source_is_overwritten_by_its_result(tmp_path: Path, evs_batch, make_
 
 def test_workers_that_cannot_start_end_the_run_with_the_cause(tmp_path: Path, evs_batch):
     demo = ROOT / "manifests" / "demo.parquet"
-    done = evs_batch(
-        "run", demo, "--recipe", "demo", "--set", "t2v.steps=61", "--output", tmp_path / "out", "--limit", "1", code=1
-    )
+    wrong = ("--set", "t2v.steps=61", "--set", "runtime.workers=1")
+    done = evs_batch("run", demo, "--recipe", "demo", *wrong, "--output", tmp_path / "out", "--limit", "1", code=1)
     assert "t2v workers cannot start" in done.stderr
     assert "steps=61: this schedule cannot be divided so; choose a divisor of 1000" in done.stderr
     assert not output_rows(tmp_path / "out")
@@ -139,13 +156,3 @@ def test_workers_that_cannot_be_placed_are_named(tmp_path: Path, evs_batch):
     said, end = "none of 1 nodes has the labels zone=moon", "nothing has happened for 17 s"
     assert said in done.stderr.partition(end)[0], "long before the end"
     assert said in done.stderr.partition(end)[2], "and with it"
-
-
-def _under_way(make_video, make_manifest, clips: int, output: Path, head: Head) -> tuple[list[str], subprocess.Popen]:
-    """A job over equal clips of which some are published; its command (address last) and its process."""
-    make_video("a.mp4", frames=40, height=180, width=320)
-    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "stripes"} for n in range(clips)])
-    command = ["run", str(manifest), "--recipe", "identity", "--output", str(output), "--address", head.address]
-    process = subprocess.Popen([str(BIN / "evs-batch"), *command], env=environment(), cwd=ROOT)
-    wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
-    return command, process

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, wait_until
+from tests.servers import web_server
 
 SHOWN = re.compile(r"ray_(evs_[a-z_]+?)(?:_bucket)?\b")
 
@@ -17,12 +19,9 @@ SHOWN = re.compile(r"ray_(evs_[a-z_]+?)(?:_bucket)?\b")
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manifest):
-    make_video("a.mp4", frames=40, height=180, width=320)
-    manifest = make_manifest([{"id": f"clip{n}", "uri": "a.mp4", "prompt": "x"} for n in range(24)])
-    command = ["run", str(manifest), "--recipe", "identity", "--output", str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
-    )
+    """The videos come from a slow server, so that the run lasts until then."""
+    make_video("a.mp4", frames=40, height=90, width=160)
+    hurry = threading.Event()
     found: dict[str, float] = {}
 
     def scraped() -> bool:
@@ -40,11 +39,18 @@ def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manif
         decoded = found.get("ray_evs_frames_total decode", 0)
         return found.get("ray_evs_clips_total", 0) > 0 and found.get("ray_evs_workers", 0) > 0 and decoded >= 40
 
-    wait_until(scraped)
-    assert process.wait(200) == 0
+    with web_server(tmp_path, lambda: hurry.wait(1)) as web:
+        manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(24)])
+        command = ["run", str(manifest), "--recipe", "identity", "--output", str(tmp_path / "out")]
+        process = subprocess.Popen(
+            [str(BIN / "evs-batch"), *command, "--address", head.address], env=environment(), cwd=ROOT
+        )
+        wait_until(scraped)
+        hurry.set()
+        assert process.wait(200) == 0
     assert found["ray_evs_frames_total decode"] >= 40
     assert found["ray_evs_busy_seconds_total decode"] > 0
-    assert found["ray_evs_artifact_bytes_total decode"] >= 40 * 180 * 320 * 3
+    assert found["ray_evs_artifact_bytes_total decode"] >= 40 * 90 * 160 * 3
     assert found["ray_evs_admitted_bytes"] > 0
 
 
