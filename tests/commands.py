@@ -1,13 +1,36 @@
-"""Command lines that stand in pages and files."""
+"""Command lines that stand in pages and files, and command lines in this process."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import patch
 
 import typer
 from typer.main import get_command
 
-from evs_batch.cli.main import app
+from evs_batch.cli.main import app, main
 from evs_batch.spec.recipe import load_recipe
+from tests.conftest import ROOT
+
+
+def run_here(*arguments: str | Path, code: int = 0) -> CompletedProcess:
+    """`evs-batch …` in this process, which has imported what it needs; commands that join a Ray need one of their own.
+
+    What they say and how they end is as on the command line.
+    """
+    out, err, words = StringIO(), StringIO(), ["evs-batch", *map(str, arguments)]
+    ended: Any = None
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            with patch("sys.argv", words):
+                main()
+        except SystemExit as end:
+            ended = end.code or 0
+    assert ended == code, f"exit code {ended}\n{out.getvalue()}\n{err.getvalue()}"
+    return CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def complaint(words: Sequence[str], *, mentioned: bool = False) -> str:

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_here as evs_batch
 from tests.conftest import ROOT
 
-
-def evs_batch(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "evs_batch", *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+PROGRAM = Path(sys.executable).parent / "evs-batch"
 
 
 def test_recipes_are_listed_and_shown_resolved():
@@ -85,7 +80,10 @@ def test_options_come_from_the_environment_and_no_colour_is_no_colour(monkeypatc
     monkeypatch.setenv("FORCE_COLOR", "1")
     evs_batch("validate", make_manifest([{"uri": "a", "prompt": "b"}]))
     assert (tmp_path / "clean.parquet").is_file()
-    assert "\x1b[31m" not in evs_batch("status", "nowhere", code=2).stderr
+    done = subprocess.run([PROGRAM, "status", "nowhere"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr
+    assert "\x1b[31m" not in done.stderr
 
 
 def test_help_has_examples_and_the_shell_completes(tmp_path):
@@ -97,8 +95,7 @@ def test_help_has_examples_and_the_shell_completes(tmp_path):
         "COMP_WORDS": "evs-batch pl",
         "COMP_CWORD": "1",
     }
-    program = Path(sys.executable).parent / "evs-batch"
-    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["plan"]
 
 

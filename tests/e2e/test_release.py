@@ -5,10 +5,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from evs_batch.models import zoo
 from evs_batch.models.places import Hub
+from tests.commands import run_here
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, output_rows
 from tests.models import checkpoints
@@ -31,15 +33,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "hub"
 
 
-def evs_batch(*arguments: str | Path, hub: Path, code: int = 0) -> subprocess.CompletedProcess:
-    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment = {**inherited, "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run(
-        [str(BIN / "evs-batch"), *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=280, cwd=ROOT, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+@pytest.fixture
+def here(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process knows that cache, too."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))
 
 
 @pytest.fixture
@@ -53,8 +50,14 @@ def config(make_video, tmp_path: Path) -> Path:
 
 
 def test_the_config_runs_unchanged_and_the_videos_are_twice_as_large(config: Path, hub: Path, tmp_path: Path):
-    few = ["--set", "runtime.frames_per_forward=2"]  # a pass is always so long, and these videos are short
-    done = evs_batch("run", config, *few, "--output", tmp_path / "out", hub=hub)
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = {**inherited, "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    few = ["--set", "runtime.frames_per_forward=2", "--set", "runtime.workers=1"]  # a pass is always so long
+    done = subprocess.run(
+        [str(BIN / "evs-batch"), "run", str(config), *few, "--output", str(tmp_path / "out")],
+        capture_output=True, text=True, env=environment, timeout=280, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
     assert 'model = "lightningEP"' in done.stderr, "the recipe that it means is shown"
     rows = output_rows(tmp_path / "out")
     assert [(row["status"], row["width"], row["height"], row["num_frames"]) for row in rows] == [
@@ -63,32 +66,35 @@ def test_the_config_runs_unchanged_and_the_videos_are_twice_as_large(config: Pat
     assert {row["prompt"] for row in rows} == set(ENHANCE["prompts"])
 
 
-def test_a_manifest_is_made_of_it(config: Path, hub: Path, tmp_path: Path):
-    done = evs_batch("manifest", "create", config, "-o", tmp_path / "sub" / "videos.parquet", hub=hub)
+def test_a_manifest_is_made_of_it(config: Path, here: None, tmp_path: Path):
+    done = run_here("manifest", "create", config, "-o", tmp_path / "sub" / "videos.parquet")
     assert 'composition = "T2I+[T2V]+T2I"' in done.stdout
-    assert "2 of 2 rows are good" in evs_batch("validate", tmp_path / "sub" / "videos.parquet", hub=hub).stderr
+    assert "2 of 2 rows are good" in run_here("validate", tmp_path / "sub" / "videos.parquet").stderr
 
 
-def test_without_the_models_nothing_is_started_and_the_command_that_gets_them_is_said(config: Path, tmp_path: Path):
-    done = evs_batch("run", config, "--output", tmp_path / "out", hub=tmp_path / "empty", code=2)
+def test_without_the_models_nothing_is_started_and_the_command_that_gets_them_is_said(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    done = run_here("run", config, "--output", tmp_path / "out", code=2)
     assert "evs-batch models fetch EP" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_fetched_models_are_listed_and_verified(hub: Path):
-    lines = evs_batch("models", "list", hub=hub).stdout.splitlines()
+def test_fetched_models_are_listed_and_verified(here: None):
+    lines = run_here("models", "list").stdout.splitlines()
     assert next(line for line in lines if line.startswith("EP ")).endswith("yes ")
     assert next(line for line in lines if line.startswith("SD ")).endswith("no  ")
-    done = evs_batch("models", "verify", "EP", "lightningEP", hub=hub)
+    done = run_here("models", "verify", "EP", "lightningEP")
     assert "EP: every tensor of unet, vae and text encoder is there and fits" in done.stdout
     assert done.stdout.count("SHA-256 ") >= 4
 
 
-def test_a_damaged_file_is_found(hub: Path):
+def test_a_damaged_file_is_found(hub: Path, here: None):
     weights = next((hub / "models--emilianJR--epiCRealism" / "snapshots").glob("*/vae/*.safetensors")).resolve()
     whole = weights.read_bytes()
     try:
         weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        assert "delete it and fetch it again" in evs_batch("models", "verify", "EP", hub=hub, code=2).stderr
+        assert "delete it and fetch it again" in run_here("models", "verify", "EP", code=2).stderr
     finally:
         weights.write_bytes(whole)
