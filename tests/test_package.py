@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests that start Ray come first, and others of this module much later
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     wheel = ["wheel", "-q", "--no-deps", "--disable-pip-version-check", "-w", str(folder), str(ROOT)]
@@ -51,7 +51,8 @@ def test_the_quick_start_works_with_the_installed_package(wheel, tmp_path):
     (Path(site.stdout.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     environment = {
-        **kept, "RAY_AUTH_MODE": "disabled", "EVS_RUN_LIMIT": "1", "PATH": f"{python.parent}:{os.environ['PATH']}",
+        **kept, "RAY_AUTH_MODE": "disabled", "EVS_RUN_LIMIT": "1", "EVS_RUN_OVERRIDES": "runtime.workers=1",
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
     }  # fmt: skip
     page = (ROOT / "docs" / "quickstart.md").read_text()
     cells = re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL)
