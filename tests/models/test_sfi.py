@@ -168,7 +168,8 @@ def test_the_memory_of_the_papers_job_at_full_size():
 def test_clips_whose_features_do_not_fit_together_go_one_after_the_other():
     import numpy as np
 
-    recipe = load_recipe("demo", ["t2v.entry='ddim'", "sfi.enabled=true", "t2v.switch_at=[3]", "composition='T2V'"])
+    short = ["t2v.window=8", "t2v.overlap=4", "t2v.switch_at=[3]", "composition='T2V'"]
+    recipe = load_recipe("demo", ["t2v.entry='ddim'", "sfi.enabled=true", *short])
     videos = [np.random.default_rng(n).integers(0, 255, (5, 64, 64, 3), np.uint8) for n in range(3)]
     clips = [Clip(id=str(n), uri="", prompt="a red star", seed=n) for n in range(3)]
     together = load_enhancer(recipe)

@@ -8,7 +8,7 @@ from torch import nn
 
 from evs_batch.models import loading, zoo
 from evs_batch.spec.recipe import Lora
-from evs_batch.tiny import data, losses
+from evs_batch.tiny import clips, data, losses
 from evs_batch.tiny.fit import Schedule, fit
 from evs_batch.tiny.train import Plan, train
 
@@ -43,7 +43,9 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_whole_family_trains_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(losses, "CELLS_PER_STEP", 4 * 32**2)  # 4 pictures in a step instead of 32
+    monkeypatch.setattr(clips, "SIZE_PX", 64)  # instead of 128
+    monkeypatch.setattr(losses, "CROP_PX", 32)  # instead of 64
+    monkeypatch.setattr(losses, "CELLS_PER_STEP", 4 * 16**2)  # 4 pictures in a step instead of 32
     monkeypatch.setattr(losses, "TEACHER_STEPS", 8)
     few = Schedule(steps=1, learning_rate=1e-4)
     plan = Plan(clips=1, vae=few, t2i=few, watercolor=few, motion=((0.5, few), (1.0, few)), motion_few=few)
