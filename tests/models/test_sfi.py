@@ -26,6 +26,7 @@ from tests.models.windows import windows_of
 SOURCE = zoo.t2v_source("tiny")
 CPU = Hardware(torch.device("cpu"), torch.float32)
 FRAMES, STEPS = 8, 20
+WINDOWS = [windows_of(FRAMES, width=8, overlap=4)]
 TEXT = torch.randn(1, 24, 64, generator=torch.Generator().manual_seed(1))
 X0 = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(2))
 
@@ -39,8 +40,8 @@ def inverted_and_denoised(unet: Any, *, available: int, executed: int, **sfi: An
     """Clean latents up by inversion and down again by `executed` steps, with features injected on the way down."""
     injection = Injection(unet, sfi.get("layers", "all"), sfi.get("gamma", 1.0), sfi.get("convolution", False))
     t2v = T2V(unet, CPU, injection)
-    model = t2v.prompted(TEXT, TEXT, sfi.get("guidance", 1.0), [windows_of(FRAMES)], [FRAMES])
-    plain = t2v.prompted(TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES])
+    model = t2v.prompted(TEXT, TEXT, sfi.get("guidance", 1.0), WINDOWS, [FRAMES])
+    plain = t2v.prompted(TEXT, TEXT, 1.0, WINDOWS, [FRAMES])
     scheduler = zoo.scheduler(SOURCE, STEPS)
     block = evs.block_timesteps(scheduler, available, executed)
     with injection.record(block):
@@ -87,7 +88,7 @@ def test_the_convolution_keeps_more_still():
 def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any):
     injected, _ = inverted_and_denoised(unet, available=6, executed=6, gamma=1.0)
     model = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
-        TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES]
+        TEXT, TEXT, 1.0, WINDOWS, [FRAMES]
     )
     scheduler = zoo.scheduler(SOURCE, STEPS)
     tail = evs.tail(scheduler, 6)
@@ -97,9 +98,9 @@ def test_full_injection_reconstructs_about_as_well_as_inversion_alone(unet: Any)
 
 def test_processors_that_neither_record_nor_inject_change_nothing(unet: Any):
     plain = T2V(loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)), CPU).prompted(
-        TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES]
+        TEXT, TEXT, 1.0, WINDOWS, [FRAMES]
     )
-    watched = T2V(unet, CPU, Injection(unet, "all", 0.5)).prompted(TEXT, TEXT, 1.0, [windows_of(FRAMES)], [FRAMES])
+    watched = T2V(unet, CPU, Injection(unet, "all", 0.5)).prompted(TEXT, TEXT, 1.0, WINDOWS, [FRAMES])
     assert torch.allclose(plain(X0, torch.tensor(249)), watched(X0, torch.tensor(249)), atol=1e-5)
 
 
