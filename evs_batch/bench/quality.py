@@ -12,6 +12,7 @@ import numpy as np
 from evs_batch.bench.domain import Sample, sample
 from evs_batch.evaluate import acutance, flicker_error, motion_error, psnr
 from evs_batch.spec.errors import RecipeError
+from evs_batch.spec.passes import t2i_passes
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.stages.inline import Enhancer, load_enhancer
 
@@ -117,9 +118,13 @@ def table(
 
 
 def evaluations(recipe: Recipe) -> tuple[int, int]:
-    """Forward passes of T2I for each frame and of T2V for each window; guidance makes two of one."""
+    """Forward passes of T2I for each frame and of T2V for each window; guidance makes two of one.
+
+    Passes through the outermost layer alone (`t2i.cache_interval`) are not counted.
+    """
     t2i, t2v, switches = recipe.t2i, recipe.t2v, recipe.switches
-    refining, blocks = recipe.t2i_steps * (2 if t2i.guidance > 1 else 1), len(switches) * recipe.t2v_steps
+    refining = sum(t2i_passes(recipe, visit)[0] for visit in range(len(switches) + 1))
+    blocks = len(switches) * recipe.t2v_steps
     up_t2i = sum(switches) if t2i.reentry == "ddim" and recipe.composition == "T2I+[T2V]+T2I" else 0
     up_t2i += recipe.t2i_steps * ((t2i.entry == "ddim") + (t2v.entry == "mixed"))
     up_t2v = len(switches) * t2v.available_steps if t2v.entry != "random" else 0

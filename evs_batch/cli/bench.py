@@ -137,6 +137,7 @@ def device(
     size: str = typer.Option("full", help="full, or small: a few channels, to try the command."),
     jobs: list[str] = typer.Option([], "--job", help="VC2 (16 frames of 640x1024) or AD2 (1024x1024); default: both."),
     compositions: list[str] = typer.Option([], "--composition", help="One of the four; default: all."),
+    settings: list[str] = typer.Option([], "--setting", help="One of those of the table; default: all."),
     repeats: int = typer.Option(3, min=1, help="Runs of each way, interleaved, after one that warms up."),
     overrides: list[str] = OVERRIDES,
     json_file: Path | None = JSON,
@@ -147,11 +148,25 @@ def device(
     check_choice("--size", [size], papers.weights.SHAPES)
     chosen = {job: papers.JOBS[job] for job in check_choice("--job", jobs, papers.JOBS) or papers.JOBS}
     wanted = check_choice("--composition", compositions, papers.COMPOSITIONS) or papers.COMPOSITIONS
-    rows = list(papers.compare(folder, size, chosen, wanted, repeats=repeats, changes=overrides))
-    _show("device", rows, json_file)
-    for job, sides in chosen.items():
-        seconds = papers.parts(folder, sides, changes=overrides)
-        typer.echo(f"{job} in parts: " + ", ".join(f"{part} {taken_s:.2f} s" for part, taken_s in seconds.items()))
+    names = check_choice("--setting", settings, papers.SETTINGS) or papers.SETTINGS
+    levers = {name: papers.SETTINGS[name] for name in names}
+    rows = papers.compare(folder, size, chosen, wanted, levers, repeats=repeats, changes=overrides)
+    _show("device", list(rows), json_file)
+
+
+@app.command()
+def levers(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = CLIPS,
+    validation: bool = VALIDATION,
+    json_file: Path | None = JSON,
+) -> None:
+    """Settings that are faster and not the same: what each does to the quality."""
+    from evs_batch.bench import levers as faster
+
+    rows, _ = _quality("setting", faster.recipes(recipe, overrides), clips, validation)
+    _show("levers", rows, json_file)
 
 
 @app.command()

@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,17 +17,19 @@ from torch import Tensor
 
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import Plan, windowed
-from evs_batch.models.attention import behind_first_frames, look_at_first_frames
-from evs_batch.models.hardware import Hardware, in_chunks
+from evs_batch.models.attention import FewerKeys, behind_first_frames, look_at_first_frames
+from evs_batch.models.caching import FeatureCache
+from evs_batch.models.guidance import Guidance
+from evs_batch.models.hardware import Hardware, check_finite, in_chunks
 from evs_batch.models.loading import twin
 from evs_batch.models.sfi import Injection
-from evs_batch.spec.errors import ModelError
 
 CACHED_PROMPTS = 1024
 SLICE_FRAMES = {"AutoencoderTiny": 16, "AutoencoderKL": 1}  # a full-size decoder takes gigabytes a frame
 
 
 Call = Callable[[Any, Tensor, Tensor, Tensor], Tensor]  # (unet, z, t, text of each frame) -> output
+Scale = Callable[[Tensor], float]  # of guidance at a timestep
 
 
 def call_unet(unet: Any, z: Tensor, t: Tensor, text_BTD: Tensor) -> Tensor:
@@ -82,13 +85,16 @@ class Vae:
 
     def _decode(self, z_FChw: Tensor) -> Tensor:
         x_F3HW = self._vae.decode(self._hardware(z_FChw / self._scale + self._shift)).sample.float()
-        if not torch.isfinite(x_F3HW).all():
-            raise ModelError("decoded frames", "hold NaN or infinity", "use runtime.precision = 'fp32'")
+        check_finite("decoded frames", x_F3HW)
         return ((x_F3HW.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 
 class T2I:
-    """A frame-wise noise predictor; with `first_frame`, every frame looks at the first one of its clip."""
+    """A frame-wise noise predictor.
+
+    With `first_frame`, every frame looks at the first one of its clip. `cache_interval` and `token_downsampling` above
+    1 are faster and not the same, see `FeatureCache` and `FewerKeys`.
+    """
 
     def __init__(
         self,
@@ -97,31 +103,51 @@ class T2I:
         frames_per_forward: int,
         *,
         first_frame: bool = False,
+        cache_interval: int = 1,
+        token_downsampling: int = 1,
         call: Call = call_unet,
     ) -> None:
         self._spatial = unet  # whose weights a T2V may share
-        own = twin(unet) if first_frame or hardware.offload != "none" else unet
+        own = twin(unet)
         if first_frame:
             look_at_first_frames(own, frames_per_forward)
+        self._fewer = FewerKeys(own, token_downsampling) if token_downsampling > 1 else None
+        self._cache = FeatureCache(own, cache_interval) if cache_interval > 1 else None
+        self._guided = Guidance(own)
         self._unet = hardware.place(own)
         self._hardware, self._frames, self._first_frame, self._call = hardware, frames_per_forward, first_frame, call
         self.multiple = side_multiple(unet)
 
-    def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: float, lengths: list[int]) -> Model:
+    def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: Scale, lengths: list[int]) -> Model:
         """The model of Algorithm 1 for the frames of clips with these prompts and lengths."""
         clip_of_frame = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+        if self._cache:
+            self._cache.clear()
+
+        @lru_cache
+        def texts(frames: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+            clips = clip_of_frame[list(frames)]
+            return prompt_NTD[clips], negative_NTD[clips]
 
         @torch.inference_mode()
         def predict(z_FChw: Tensor, t: Tensor) -> Tensor:
-            def forward(z: Tensor, clip: Tensor) -> Tensor:
-                def unet(z: Tensor, text: Tensor) -> Tensor:
-                    return self._call(self._unet, self._hardware(z), t, text).float()
+            time, scale = self._hardware.scalar(t), guidance(t)
 
-                return guided(unet, z, prompt_NTD[clip], negative_NTD[clip], guidance)
+            def unet(z: Tensor, text: Tensor) -> Tensor:
+                return self._call(self._unet, self._hardware(z), time, text).float()
 
+            def forward(z: Tensor, frames: Tensor) -> Tensor:
+                key = tuple(frames.tolist())
+                if self._cache:
+                    self._cache.key = key
+                return self._guided(unet, z, *texts(key), scale)
+
+            if self._fewer:
+                self._fewer.width = z_FChw.shape[-1]
+            frames = torch.arange(len(z_FChw))
             if self._first_frame:
-                return behind_first_frames(forward, self._frames, lengths, z_FChw, clip_of_frame)
-            return in_chunks(forward, self._frames, z_FChw, clip_of_frame)
+                return behind_first_frames(forward, self._frames, lengths, z_FChw, frames)
+            return in_chunks(forward, self._frames, z_FChw, frames)
 
         return predict
 
@@ -137,7 +163,10 @@ class T2V:
         spatial: UNet2DConditionModel | None = None,
         call: Call = call_unet,
     ) -> None:
-        self._unet, self._hardware, self.injection = hardware.place(unet), hardware, injection
+        self._guided = Guidance(unet)
+        # What injection keeps and gives changes from call to call, which compiled code does not see.
+        self._unet = (replace(hardware, compile="off") if injection else hardware).place(unet)
+        self._hardware, self.injection = hardware, injection
         self._call = call
         self._spatial = spatial  # whose weights it uses: a T2I that is loaded later must find them
         self.max_window = int(unet.config["motion_max_seq_length"])
@@ -149,16 +178,17 @@ class T2V:
 
         @torch.inference_mode()
         def predict(z_WKChw: Tensor, t: Tensor, place_W2: Tensor) -> Tensor:
+            time = self._hardware.scalar(t)
+
+            def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
+                text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
+                z_WCKhw = self._hardware(z_WKChw.transpose(1, 2))
+                return self._call(self._unet, z_WCKhw, time, text).transpose(1, 2).float()
+
             def forward(z: Tensor, prompt: Tensor, negative: Tensor, first_row: Tensor) -> Tensor:
                 if self.injection:
                     self.injection.at = float(t), int(first_row)
-
-                def unet(z_WKChw: Tensor, text_WTD: Tensor) -> Tensor:
-                    text = text_WTD.repeat_interleave(z_WKChw.shape[1], 0)
-                    z_WCKhw = self._hardware(z_WKChw.transpose(1, 2))
-                    return self._call(self._unet, z_WCKhw, t, text).transpose(1, 2).float()
-
-                return guided(unet, z, prompt, negative, guidance)
+                return self._guided(unet, z, prompt, negative, guidance)
 
             # One window a forward: its arithmetic does not depend on its neighbours.
             clip_W, first_row_W = place_W2.T
@@ -190,16 +220,6 @@ def resize_latents(z_FChw: Tensor, rate: float, multiple: int) -> Tensor:
     padded = nnf.pad(z_FChw, (0, max(0, source[1] - width), 0, max(0, source[0] - height)), mode="replicate")
     resized = nnf.interpolate(padded, scale_factor=rate, mode="bicubic", align_corners=False)
     return resized[:, :, : wanted[0], : wanted[1]]
-
-
-def guided(
-    unet: Callable[[Tensor, Tensor], Tensor], z: Tensor, prompt: Tensor, negative: Tensor, guidance: float
-) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans 2022) as one batch of twice the size."""
-    if guidance == 1:
-        return unet(z, prompt)
-    without, with_prompt = unet(torch.cat([z, z]), torch.cat([negative, prompt])).chunk(2)
-    return without + guidance * (with_prompt - without)
 
 
 def side_multiple(unet: UNet2DConditionModel | UNetMotionModel) -> int:

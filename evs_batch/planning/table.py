@@ -9,6 +9,7 @@ from typing import Any
 from evs_batch.models import zoo
 from evs_batch.planning.costs import Costs
 from evs_batch.spec.errors import RunError, nearest
+from evs_batch.spec.passes import t2i_passes
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Stage, model_stages
 
@@ -17,6 +18,7 @@ DEVICES: Mapping[str, Any] = tomllib.loads((_HERE / "devices.toml").read_text())
 MEDIA = next(path for path in (_HERE / "media.json", _HERE.parents[1] / "bench" / "media.json") if path.is_file())
 MEDIA_PIXELS = 640 * 1024
 PROBE_S = 0.03
+OUTERMOST = 0.14  # of a pass through the whole U-Net: what one through the outermost layer alone takes
 
 
 def of_device(name: str, recipe: Recipe) -> Costs:
@@ -27,6 +29,8 @@ def of_device(name: str, recipe: Recipe) -> Costs:
     if name not in DEVICES:
         raise RunError(f"--costs {name}", "neither a file nor a measured device", nearest(name, DEVICES))
     device, source = DEVICES[name], zoo.t2i_source(recipe.t2i.model)
+    if recipe.runtime.compile != "off":
+        device = {**device, **device["compiled"]}
     stages = model_stages(recipe)
     if stages and source.family != device["family"]:
         raise RunError(
@@ -49,8 +53,8 @@ def _stage_s(device: Mapping[str, float], recipe: Recipe, stage: Stage) -> float
     if stage.role == "t2v":
         inversions = recipe.t2v_evaluations - recipe.t2v_steps
         return device["motion_s"] * (recipe.t2v_steps * _passes(recipe.t2v.guidance) + inversions)
-    steps, inversions = _t2i_steps(recipe, stage.visit)
-    seconds = device["unet_s"] * (steps * _passes(recipe.t2i.guidance) + inversions)
+    whole, outermost = t2i_passes(recipe, stage.visit)
+    seconds = device["unet_s"] * (whole + OUTERMOST * outermost + _inversions(recipe, stage.visit))
     if "frames" in stage.needs:
         seconds += device["encode_s"] / recipe.t2i.upscale**2 + device["between_s"]
     return seconds + (device["decode_s"] if "frames" in stage.gives else 0.0)
@@ -60,11 +64,11 @@ def _passes(guidance: float) -> int:
     return 2 if guidance > 1 else 1
 
 
-def _t2i_steps(recipe: Recipe, visit: int) -> tuple[int, int]:
-    """Steps of a visit to T2I, and evaluations of the inversion before them."""
+def _inversions(recipe: Recipe, visit: int) -> int:
+    """Evaluations of the inversion before a visit to T2I."""
     left = (recipe.t2i_steps, *recipe.switches, 0)
     steps, mode = left[visit] - left[visit + 1], recipe.t2i.entry if left[visit] == left[0] else recipe.t2i.reentry
-    return steps, left[visit] if steps and mode == "ddim" else 0
+    return left[visit] if steps and mode == "ddim" else 0
 
 
 def _media_s(recipe: Recipe, pixels: float) -> dict[str, float]:

@@ -15,13 +15,14 @@ FULL_CALL = 0.75  # of the frames of a call: calls that are fuller than this sho
 
 @dataclass
 class Sums:
-    """Of the calls of a stage or a worker; `queued_s` from submission to start."""
+    """Of the calls of a stage or a worker; `queued_s` to their start, `exact` clips of them computed again in fp32."""
 
     calls: int = 0
     frames: int = 0
     busy_s: float = 0.0
     queued_s: float = 0.0
     bytes: int = 0
+    exact: int = 0
 
     def add(self, frames: int, meta: CallMeta, submitted_s: float) -> None:
         self.calls += 1
@@ -29,6 +30,7 @@ class Sums:
         self.busy_s += meta.ended_s - meta.started_s
         self.queued_s += max(0.0, meta.started_s - submitted_s)
         self.bytes += meta.bytes
+        self.exact += meta.exact
 
 
 @dataclass
@@ -121,4 +123,5 @@ def _figures(sums: Sums) -> Mapping[str, Any]:
         "busy_s": round(sums.busy_s, 3),
         "queued_s": round(sums.queued_s, 3),
         "bytes": sums.bytes,
+        "exact": sums.exact,
     }

@@ -19,7 +19,7 @@ from evs_batch.runtime.lighter import lighter, settings
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result, StageRunner, assemble
-from evs_batch.stages.worker import code, load_runner
+from evs_batch.stages.worker import code, load_careful
 from evs_batch.store import storage
 
 MEDIA_BYTES = 4 * 10**9  # for a decoder and an encoder, beside the frames that go in and out
@@ -32,7 +32,8 @@ class CallMeta:
     """What the driver needs to know of a call: small, so that it never pulls latents.
 
     Times are Unix seconds; `bytes` are those of the arrays that it gives; `memory_bytes` is the most that its process
-    has held, on its GPU if it has one; `settings` are its worker's now.
+    has held, on its GPU if it has one; `settings` are its worker's now. `exact` of its clips were computed in fp32
+    after they had come out with NaN or infinity.
     """
 
     started_s: float
@@ -42,6 +43,7 @@ class CallMeta:
     settings: str = ""
     bytes: int = 0
     memory_bytes: int = 0
+    exact: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class Worker:
         # Read when torch is imported, which has not happened yet. A runtime_env would cost every worker a new process.
         # Threads that wait must sleep: where workers share cores, spinning ones make each other many times slower.
         os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        if recipe.runtime.compile_cache:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = recipe.runtime.compile_cache
         storage.configure(recipe.runtime.storage)
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
@@ -114,7 +118,7 @@ class Worker:
 
     def load_runner(self, role: Role) -> StageRunner:
         """Load the models of a role."""
-        return load_runner(role, self._recipe, self._threads)
+        return load_careful(role, self._recipe, self._threads)
 
     def run(self, number: int, stage: Stage, items: Sequence[Item], *arrays: Any) -> Any:
         """The worker's call of this number, from 0 on; gives its meta and the artifacts of item 0, of item 1, …
@@ -138,6 +142,7 @@ class Worker:
             settings=settings(self._recipe.runtime),
             bytes=sum(array.nbytes for array in given),
             memory_bytes=most_held_bytes(),
+            exact=sum(result.exact for result in results),
         )
         return (meta, *given) if given else meta
 

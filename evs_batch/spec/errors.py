@@ -77,6 +77,10 @@ class ModelError(EvsError):
     code = "model"
 
 
+class NotFiniteError(ModelError):
+    """What a model gives holds NaN or infinity."""
+
+
 class RunError(EvsError):
     """A run could not go on, or a command not begin: exit code 1."""
 

@@ -48,6 +48,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
             raise RecipeError(
                 "runtime.frames_per_forward=1", "must be 2 or more with t2i.attention='first_frame'", "raise it"
             )
+        if self.t2i.attention == "first_frame" and self.t2i.token_downsampling > 1:
+            raise RecipeError(
+                f"t2i.token_downsampling={self.t2i.token_downsampling}", "must be 1 with t2i.attention='first_frame'",
+                "change one",
+            )  # fmt: skip
         if "T2V" in self.composition:
             self._check_t2v()
         if self.composition == "T2I+[T2V]+T2I":
@@ -174,8 +179,8 @@ def _with_strength(recipe: Recipe, strength: float) -> Recipe:
 
 _WITHOUT_EFFECT = {
     "runtime": {
-        "batch_frames", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s", "offload", "pickles",
-        "stall_s", "storage", "timeout_s", "workers",
+        "batch_frames", "compile_cache", "gpus_per_worker", "labels", "memory_gb", "max_attempts", "max_wait_s",
+        "offload", "pickles", "stall_s", "storage", "timeout_s", "workers",
     },
     "sfi": {"memory_gb"},
     "output": {"previews", "preview_rows"},

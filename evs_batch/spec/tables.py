@@ -54,11 +54,28 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
         RELEASE.format("using_attn"),
     )  # fmt: skip
     loras: tuple[Lora, ...] = key((), "LoRAs to merge, with their weights", "Hu et al. 2022", max_length=8)
+    guidance_stop: float = key(
+        1.0, "share of the steps that are run after which there is no guidance; less is faster",
+        "Kynkäänniemi et al. 2024", ge=0, le=1,
+    )  # fmt: skip
+    cache_interval: int = key(
+        1, "the whole U-Net runs at every so many steps, its outermost layer at the others; more is faster",
+        "DeepCache (Ma et al. 2024)", ge=1, le=50,
+    )  # fmt: skip
+    token_downsampling: int = key(
+        1, "self-attention at the finest level takes its keys from every so many rows and columns; more is faster",
+        "ToDo (Smith et al. 2024)", ge=1, le=8,
+    )  # fmt: skip
 
     @property
     def executed_steps(self) -> int:
         """N: the number of denoising steps that are run."""
         return round(self.steps * self.strength)
+
+    @property
+    def guided_steps(self) -> int:
+        """How many of them have guidance: the first ones."""
+        return round(self.executed_steps * self.guidance_stop) if self.guidance > 1 else 0
 
 
 class T2V(BaseModel, frozen=True, extra="forbid"):
@@ -187,7 +204,7 @@ class Output(BaseModel, frozen=True, extra="forbid"):
 
 
 class Runtime(BaseModel, frozen=True, extra="forbid"):
-    """How the work is run; only precision, frames_per_forward and vae_tiles change what a clip looks like.
+    """How the work is run; only precision, compile, frames_per_forward and vae_tiles change what a clip looks like.
 
     Nor does segment_frames, where t2v.context is large enough.
     """
@@ -197,6 +214,12 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     )
     offload: Literal["none", "models", "layers"] = key(
         "none", "what rests in the CPU's memory until it is used, for small GPUs: nothing, networks, or single layers"
+    )
+    compile: Literal["off", "static", "dynamic"] = key(
+        "off", "compile the blocks of the networks: for each size of pictures again, or once for all, a little slower"
+    )
+    compile_cache: str = key(
+        "", "folder of compiled code, for later runs, and for all nodes if they share it; empty: one of this user's"
     )
     vae_tiles: bool = key(
         False, "the autoencoder works tile by tile, which shows at most faintly: for pictures that fit no other way"

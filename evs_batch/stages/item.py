@@ -77,11 +77,15 @@ class Probed:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a stage made of one item: arrays for later stages, what the scheduler needs, and the output row."""
+    """What a stage made of one item: arrays for later stages, what the scheduler needs, and the output row.
+
+    `exact` says that it was computed in fp32 after it had come out with NaN or infinity.
+    """
 
     arrays: Arrays
     probed: Probed | None = None
     row: Mapping[str, Any] | None = None
+    exact: bool = False
 
 
 class StageRunner(Protocol):

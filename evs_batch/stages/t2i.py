@@ -11,8 +11,8 @@ from torch import Tensor
 from evs_batch.algo import evs
 from evs_batch.models import loading, zoo
 from evs_batch.models.families import FAMILIES
-from evs_batch.models.hardware import pick_hardware
-from evs_batch.models.parts import T2I, Vae, pad_sides, resize_latents
+from evs_batch.models.hardware import check_finite, pick_hardware
+from evs_batch.models.parts import T2I, Scale, Vae, pad_sides, resize_latents
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result, own_rows
@@ -24,13 +24,20 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
     source = zoo.t2i_source(recipe.t2i.model)
     zoo.scheduler(source, recipe.t2i.steps)
     runtime, pickles = recipe.runtime, recipe.runtime.pickles
-    hardware = pick_hardware(runtime.precision, threads, runtime.offload)
+    hardware = pick_hardware(runtime, threads)
     vae = Vae(loading.load_vae(source, pickles), hardware, tiles=runtime.vae_tiles)
     family = FAMILIES[source.family]
     text = family.load_text(source, hardware, pickles)
     unet = loading.shared_unet(source, recipe.t2i.loras, hardware, pickles)
-    first_frame = recipe.t2i.attention == "first_frame"
-    t2i = T2I(unet, hardware, recipe.runtime.frames_per_forward, first_frame=first_frame, call=family.call)
+    t2i = T2I(
+        unet,
+        hardware,
+        runtime.frames_per_forward,
+        first_frame=recipe.t2i.attention == "first_frame",
+        cache_interval=recipe.t2i.cache_interval,
+        token_downsampling=recipe.t2i.token_downsampling,
+        call=family.call,
+    )
     return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
 
 
@@ -59,6 +66,7 @@ class T2IRunner:
         x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")
         carried = self._joined(inputs, "eps") if "eps" in stage.needs else None
         bridge = self._refine(stage, items, x0_FChw, carried)
+        check_finite("latents of T2I", bridge.x0_FChw)
         if "frames" in stage.gives:
             x0_FChw = torch.cat(own_rows(items, stage, bridge.x0_FChw))
             frames = self.vae.decode(x0_FChw).split([len(item.own) for item in items])
@@ -84,15 +92,20 @@ class T2IRunner:
             eps_FChw = self._inverted(stage, items, x0_FChw, (recipe.t2i_steps, *recipe.switches)[stage.visit])
         else:
             eps_FChw = draw_noise(items, stage, x0_FChw)
-        return evs.refine(self._model(stage, items, recipe.t2i.guidance), scheduler, x0_FChw, eps_FChw, timesteps)
+        guided = set(evs.tail(scheduler, recipe.t2i_steps)[: recipe.t2i.guided_steps].tolist())
+
+        def guidance(t: Tensor) -> float:
+            return recipe.t2i.guidance if t.item() in guided else 1.0
+
+        return evs.refine(self._model(stage, items, guidance), scheduler, x0_FChw, eps_FChw, timesteps)
 
     def _inverted(self, stage: Stage, items: list[Item], x0_FChw: Tensor, steps: int | None = None) -> Tensor:
         """The noise that DDIM inversion over some of the steps finds, all that are run by default; no guidance."""
         scheduler = zoo.scheduler(self.source, self.recipe.t2i.steps)
         tail = evs.tail(scheduler, self.recipe.t2i_steps if steps is None else steps)
-        return evs.invert(self._model(stage, items, guidance=1.0), scheduler, x0_FChw, tail)
+        return evs.invert(self._model(stage, items, lambda _: 1.0), scheduler, x0_FChw, tail)
 
-    def _model(self, stage: Stage, items: list[Item], guidance: float) -> evs.Model:
+    def _model(self, stage: Stage, items: list[Item], guidance: Scale) -> evs.Model:
         prompt = self.text([item.clip.prompt for item in items])
         negative = self.text([item.clip.negative_prompt for item in items])
         return self.t2i.prompted(prompt, negative, guidance, [len(item.rows(stage)) for item in items])

@@ -11,7 +11,7 @@ from evs_batch.algo import evs
 from evs_batch.models import loading, zoo
 from evs_batch.models.bridge import PixelBridge
 from evs_batch.models.families import FAMILIES
-from evs_batch.models.hardware import Hardware, pick_hardware
+from evs_batch.models.hardware import Hardware, check_finite, pick_hardware
 from evs_batch.models.parts import T2V, Vae, side_multiple
 from evs_batch.models.sfi import Injection
 from evs_batch.spec.errors import RecipeError
@@ -30,7 +30,7 @@ def load(recipe: Recipe, threads: int) -> "T2VRunner":
     zoo.check_pair(zoo.t2i_source(recipe.t2i.model), source, recipe.t2v.bridge)
     zoo.scheduler(source, recipe.t2v.steps)
     runtime, pickles, sfi = recipe.runtime, recipe.runtime.pickles, recipe.sfi
-    hardware = pick_hardware(runtime.precision, threads, runtime.offload)
+    hardware = pick_hardware(runtime, threads)
     spatial = loading.shared_unet(source.spatial, (), hardware, pickles)
     unet = loading.load_motion_unet(source, spatial, pickles)
     injection = Injection(unet, sfi.layers, sfi.gamma, sfi.convolution) if sfi.enabled else None
@@ -132,6 +132,7 @@ class T2VRunner:
         renoise = renoise_generators(items, stage)
         with injection.inject() if injection else nullcontext():
             x0_FChw = evs.stabilise(model, scheduler, x0_FChw, eps_FChw, visit.timesteps, renoise)
+        check_finite("latents of T2V", x0_FChw)
         own_FChw = torch.cat(own_rows(items, stage, x0_FChw))
         if self.bridge:
             own_FChw = self.bridge.back(own_FChw, *size)

@@ -1,6 +1,7 @@
 """The roles that a worker process can have."""
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,7 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.segments import cut
 from evs_batch.spec.video import VideoFacts
 from evs_batch.spec.work import Role, path
+from evs_batch.stages.careful import Careful
 from evs_batch.stages.item import StageRunner
 
 ROLES: Mapping[Role, str] = {
@@ -27,6 +29,15 @@ _COPIES_IN_FLIGHT = 3  # x0 before and after a stage, and the noise beside it
 def load_runner(role: Role, recipe: Recipe, threads: int) -> StageRunner:
     """Load what a role needs."""
     return code(role).load(recipe, threads)
+
+
+def load_careful(role: Role, recipe: Recipe, threads: int) -> StageRunner:
+    """Load what a role needs; clips that come out with NaN or infinity are computed in fp32."""
+    runner = load_runner(role, recipe, threads)
+    if role == "media" or recipe.runtime.precision == "fp32":
+        return runner
+    exact = recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update={"precision": "fp32"})})
+    return Careful(runner, partial(load_runner, role, exact, threads))
 
 
 def code(role: Role) -> Any:

@@ -10,42 +10,54 @@ from evs_batch.bench.device import jobs
 from evs_batch.cli.main import app
 
 SHORT = [
-    "t2i.steps=5",
-    "t2v.switch_at=[1]",
+    "t2i.steps=10",
+    "t2v.switch_at=[2]",
     "t2v.window=4",
     "t2v.overlap=2",
     "runtime.frames_per_forward=4",
     "runtime.precision=fp32",
+    "runtime.compile=off",
 ]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("weights")
-
-
-@pytest.fixture(scope="module")
-def rows(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    found = jobs.compare(folder, "small", {"VC2": (64, 64)}, frames=4, repeats=1, changes=SHORT)
-    return {(row["composition"], row["way"]): row for row in found}
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], dict[str, Any]]:
+    folder, settings = (
+        tmp_path_factory.mktemp("weights"),
+        {name: jobs.SETTINGS[name] for name in ("eager", "all three")},
+    )
+    found = jobs.compare(folder, "small", {"VC2": (64, 64)}, settings=settings, frames=4, repeats=1, changes=SHORT)
+    return {(row["composition"], row["setting"], row["part"]): row for row in found}
 
 
 @pytest.mark.parametrize("composition", jobs.COMPOSITIONS)
-def test_both_ways_compute_the_same(composition: str, rows: dict[tuple[str, str], dict[str, Any]]):
-    assert rows[composition, "evs-batch"]["psnr_db"] > 45
+def test_both_ways_compute_the_same(composition: str, rows: dict[tuple[str, str, str], dict[str, Any]]):
+    assert rows[composition, "eager", "total"]["psnr_db"] > 45
 
 
-def test_operations_are_those_of_the_composition(rows: dict[tuple[str, str], dict[str, Any]]):
-    of = {composition: rows[composition, "diffusers"]["tflop"] for composition in jobs.COMPOSITIONS}
+def test_settings_that_change_the_result_are_run_for_evs_alone(rows: dict[tuple[str, str, str], dict[str, Any]]):
+    assert [composition for composition, setting, part in rows if (setting, part) == ("all three", "total")] == [
+        jobs.EVS
+    ]
+    assert rows[jobs.EVS, "all three", "total"]["psnr_db"] < rows[jobs.EVS, "eager", "total"]["psnr_db"]
+
+
+def test_operations_are_those_of_the_composition(rows: dict[tuple[str, str, str], dict[str, Any]]):
+    def tflop(composition: str, part: str) -> float:
+        row = rows[composition, "plain", part]
+        return row["tflops"] * row["seconds"]
+
+    of = {composition: tflop(composition, "total") for composition in jobs.COMPOSITIONS}
     assert max(of["T2I"], of["T2V"]) < of[jobs.EVS] < of["T2I+T2V"]
-    assert rows["T2I", "evs-batch"]["tflop"] == of["T2I"]
+    assert tflop("T2I", "t2i") == pytest.approx(tflop(jobs.EVS, "t2i")), "both run all of its steps"
+    assert tflop("T2I", "t2v") == 0
 
 
-def test_the_parts_make_the_whole(folder: Path, rows: object):
-    parts = jobs.parts(folder, (64, 64), frames=4, changes=SHORT)
-    assert parts.keys() == {"encode", "t2i", "t2v", "decode", "between", "total"}
-    assert parts["total"] == pytest.approx(sum(parts.values()) - parts["total"])
-    assert all(seconds > 0 for seconds in parts.values())
+def test_the_parts_make_the_whole(rows: dict[tuple[str, str, str], dict[str, Any]]):
+    for way in ("plain", "eager", "all three"):
+        *parts, total = (rows[jobs.EVS, way, part]["seconds"] for part in jobs.PARTS)
+        assert all(seconds > 0 for seconds in parts)
+        assert total == pytest.approx(sum(parts))
 
 
 def test_an_unknown_job_is_refused_by_name(tmp_path: Path):

@@ -17,7 +17,7 @@ T = torch.tensor(300)
 def predicted(z: Tensor, lengths: list[int], *, first_frame: bool = True, guidance: float = 1.0) -> Tensor:
     t2i = T2I(checkpoints.unet().eval(), CPU, frames_per_forward=4, first_frame=first_frame)
     clips = TEXT[: len(lengths)]
-    return t2i.prompted(clips, clips.flip(0), guidance, lengths)(z, T)
+    return t2i.prompted(clips, clips.flip(0), lambda _: guidance, lengths)(z, T)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

@@ -11,6 +11,7 @@ from torch import nn
 import evs_batch
 from evs_batch.models import hardware
 from evs_batch.models.parts import Vae
+from evs_batch.spec.tables import Runtime
 from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import enhance, load_enhancer
 from tests.conftest import stripes
@@ -30,7 +31,7 @@ CPU = hardware.Hardware(torch.device("cpu"), torch.float32)
 )
 def test_bf16_only_where_it_is_fast(monkeypatch, asked, has_bf16, used):
     monkeypatch.setattr(hardware, "multiplies_bf16", lambda _: has_bf16)
-    assert hardware.pick_hardware(asked, threads=1).dtype == used
+    assert hardware.pick_hardware(Runtime(precision=asked), threads=1).dtype == used
 
 
 def test_bf16_is_asked_of_this_processor():
@@ -38,9 +39,11 @@ def test_bf16_is_asked_of_this_processor():
     assert hardware.multiplies_bf16(torch.device("cuda"))
 
 
-@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("meta", False)])
-def test_weights_are_in_the_order_of_channels_on_the_cpu_only(device: str, last: bool):
-    held = hardware.Hardware(torch.device(device), torch.float32).hold(nn.Conv2d(4, 4, 3))
+@pytest.mark.parametrize(
+    ("device", "compiled", "last"), [("cpu", "off", True), ("meta", "off", False), ("meta", "static", True)]
+)
+def test_weights_are_in_the_order_of_channels_where_that_is_fast(device: str, compiled: str, last: bool):
+    held = hardware.Hardware(torch.device(device), torch.float32, compile=compiled).hold(nn.Conv2d(4, 4, 3))
     assert held.weight.is_contiguous(memory_format=torch.channels_last) == last
 
 

@@ -73,7 +73,7 @@ def test_the_t2i_gets_text_pooled_text_and_size(source: zoo.T2ISource):
     unet = loading.load_unet(source)
     text = SDXL.load_text(source, CPU, ())(PROMPTS)
     t2i = T2I(unet, CPU, 2, call=SDXL.call)
-    made = t2i.prompted(text, text, 1.0, [1, 1])(Z, torch.tensor(300))
+    made = t2i.prompted(text, text, lambda _: 1.0, [1, 1])(Z, torch.tensor(300))
     for at, prompt in enumerate(PROMPTS):
         embedded, pooled = reference(source, prompt)
         conditions = {"text_embeds": pooled, "time_ids": torch.tensor([[64.0, 96, 0, 0, 64, 96]])}

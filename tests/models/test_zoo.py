@@ -8,7 +8,7 @@ import torch
 
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import in_chunks
-from evs_batch.models.parts import guided, pad_sides, resize_latents
+from evs_batch.models.parts import pad_sides, resize_latents
 from evs_batch.models.places import Hub
 from evs_batch.spec.errors import ModelError, RecipeError
 from evs_batch.tiny import WEIGHTS
@@ -84,12 +84,6 @@ def test_resizing_moves_nothing(rate: float):
     resized = resize_latents(ramp, rate, 4)
     cells = (torch.arange(4, int(32 * rate) - 4) + 0.5) / rate - 0.5
     assert torch.allclose(resized[0, 0, 0, 4 : int(32 * rate) - 4], cells, atol=0.06), "bicubic is not exact on a ramp"
-
-
-def test_guidance_leads_from_the_negative_prompt_to_the_prompt():
-    z, prompt, negative = torch.zeros(2, 1), torch.full((2, 1), 3.0), torch.full((2, 1), 1.0)
-    assert guided(lambda z, text: z + text, z, prompt, negative, 1.0).tolist() == [[3.0], [3.0]]
-    assert guided(lambda z, text: z + text, z, prompt, negative, 2.0).tolist() == [[5.0], [5.0]]
 
 
 def test_the_grids_of_the_zoo_are_the_papers():

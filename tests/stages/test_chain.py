@@ -10,6 +10,7 @@ from evs_batch.algo import evs
 from evs_batch.algo.noise import frame_noise
 from evs_batch.algo.windows import Grid, Window, plan_windows, windowed
 from evs_batch.models import zoo
+from evs_batch.models.parts import Scale
 from evs_batch.spec.recipe import Recipe, parse_recipe
 from evs_batch.spec.work import Clip
 from evs_batch.stages.inline import enhance, run_stages
@@ -38,7 +39,7 @@ class FakeVae:
 class FakeT2I:
     multiple = 1
 
-    def prompted(self, prompt: torch.Tensor, negative: torch.Tensor, guidance: float, lengths: list[int]) -> evs.Model:
+    def prompted(self, prompt: torch.Tensor, negative: torch.Tensor, guidance: Scale, lengths: list[int]) -> evs.Model:
         shift = prompt.repeat_interleave(torch.tensor(lengths))[:, None, None, None]
         return lambda z, t: torch.tanh(z) * 0.5 + shift.to(z.device) * float(t) / 500
 
@@ -88,7 +89,7 @@ def whole(recipe: Recipe, name: str, video: np.ndarray, cuts: list[int] | None =
         return plan_windows(grid, everything, everything, cuts or [], len(video), [shift[t]])[0]
 
     models = {
-        "t2i": FakeT2I().prompted(prompt, prompt, 1.0, [len(video)]),
+        "t2i": FakeT2I().prompted(prompt, prompt, lambda _: 1.0, [len(video)]),
         "t2v": FakeT2V().prompted(prompt, prompt, 1.0, [windows], [len(video)]),
     }
 

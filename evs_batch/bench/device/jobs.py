@@ -1,9 +1,8 @@
-"""The paper's jobs, ours against the plain script: the same noise, the same weights, by turns."""
+"""The paper's jobs, ours in several settings against the plain script: the same noise, the same weights, by turns."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torch.utils.flop_counter import FlopCounterMode
 
 from evs_batch.algo.noise import frame_noise
 from evs_batch.bench.device import plain, weights
+from evs_batch.bench.device.clock import Clock, timed
+from evs_batch.bench.levers import LEVERS
 from evs_batch.evaluate.reference import psnr
 from evs_batch.models.hardware import device
 from evs_batch.spec.recipe import Recipe
@@ -26,11 +26,36 @@ from evs_batch.store.recipes import load_recipe
 
 JOBS: Mapping[str, tuple[int, int]] = {"VC2": (320, 512), "AD2": (512, 512)}  # sides of the source in pixels
 EVS = "T2I+[T2V]+T2I"
-COMPOSITIONS = ("T2I", "T2V", "T2I+T2V", EVS)
+COMPOSITIONS = (EVS, "T2I", "T2V", "T2I+T2V")
+COMPILED = ("runtime.compile=static",)
+LOSSLESS: Mapping[str, Sequence[str]] = {"eager": (), "compiled": COMPILED}
+SETTINGS = {**LOSSLESS, **{name: (*COMPILED, *changes) for name, changes in LEVERS.items()}}
+PARTS = ("encode", "t2i", "t2v", "decode", "between", "total")
 CLIP = Clip(id="clip", uri="", prompt="a red star over the sea", seed=23)
 MATRIX, PRODUCTS = 8192, 13  # the side of a matrix; how many products, of which the first few warm up
 
-Way = Callable[[], np.ndarray]
+
+@dataclass
+class Way:
+    """One way to run a job: how its parts are watched, and what was measured."""
+
+    call: Callable[[], np.ndarray]
+    clock: Clock
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    first_s: float = 0.0
+    memory_gb: float = 0.0
+    made: Any = None
+
+    def run(self) -> None:
+        """Once; the first time warms up, and compiles."""
+        held_gb = _forget_peak()
+        self.made = self.clock.time(self.call)
+        self.memory_gb = _peak_gb() - held_gb
+        if not self.first_s:
+            self.first_s = self.clock.seconds["total"]
+            return
+        for part in PARTS:
+            self.seconds[part].append(self.clock.seconds[part])
 
 
 def compare(
@@ -38,47 +63,73 @@ def compare(
     size: str = "full",
     jobs: Mapping[str, tuple[int, int]] = JOBS,
     compositions: Sequence[str] = COMPOSITIONS,
+    settings: Mapping[str, Sequence[str]] = SETTINGS,
     *,
     frames: int = 16,
     repeats: int = 3,
     changes: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """One row for each job, composition and way to run it; weights are written to `folder` if there are none.
+    """One row for each job, composition, setting and part; weights are written to `folder` if there are none.
 
-    `seconds` and the rates are medians; `memory_gb` is what a run takes beside the weights; `psnr_db` compares both
-    ways. Operations are counted once and are those of the plain script.
+    `seconds` and `plain_seconds` are medians, `first_s` is the first run, which compiles; `memory_gb` is what it takes
+    beside the weights; `psnr_db` compares with the plain script. Operations are counted once, in the plain script.
+    Settings that change the result are run for EVS alone.
     """
     if not (folder / "motion").is_dir():
         weights.write(folder, size, device())
-    script = plain.load(folder, device(), torch.float16 if torch.cuda.is_available() else torch.float32)
-    loaded, peak = load_enhancer(recipe(folder, EVS, changes)), peak_tflops(script.dtype)
-    for job, (height, width) in jobs.items():
-        video = moving_blots(frames, height, width)
+    script, of_script = plain.load(folder, device(), _dtype()), Clock()
+    plain.watch(script, of_script)
+    loaded = {name: _watched(load_enhancer(recipe(folder, EVS, (*more, *changes)))) for name, more in settings.items()}
+    peak = peak_tflops(script.dtype)
+    for job, sides in jobs.items():
+        video = moving_blots(frames, *sides)
         for composition in compositions:
-            ours = _composed(loaded, recipe(folder, composition, changes))
-            ways: dict[str, Way] = {
-                "evs-batch": partial(_enhanced, ours, video),
-                "diffusers": partial(script, video, CLIP.prompt, ours.recipe, noise),
-            }
-            for way, measured in _by_turns(ways, repeats).items():
-                share = measured["tflops"] / peak
-                yield {"job": job, "composition": composition, "way": way, **measured, "of_peak": share}
+            chosen = {name: settings[name] for name in settings if composition == EVS or name in LOSSLESS}
+            recipes = {name: recipe(folder, composition, (*more, *changes)) for name, more in chosen.items()}
+            script_way = Way(
+                partial(script, video, CLIP.prompt, recipe(folder, composition, changes), noise), of_script
+            )
+            ways = {name: _way(*loaded[name], recipes[name], video) for name in chosen}
+            for _ in range(repeats + 1):
+                for way in (script_way, *ways.values()):
+                    way.run()
+            of_script.tflop.clear()
+            of_script.count(script_way.call)
+            for name, way in {"plain": script_way, **ways}.items():
+                about = {"job": job, "composition": composition, "setting": name}
+                tflop = of_script.tflop if name not in LEVERS else {}
+                yield from ({**about, **row} for row in _rows(way, script_way, tflop, peak))
 
 
-def parts(folder: Path, sides: tuple[int, int], *, frames: int = 16, changes: Sequence[str] = ()) -> dict[str, float]:
-    """Seconds of the parts of one clip of ours. To wait for the device after each part costs little."""
-    enhancer, seconds = load_enhancer(recipe(folder, EVS, changes)), defaultdict[str, float](float)
-    video = moving_blots(frames, *sides)
-    _enhanced(enhancer, video)
+def _rows(way: Way, script: Way, tflop: Mapping[str, float], peak: float) -> Iterator[dict[str, Any]]:
+    """Without rates where `tflop` has no operations: of settings that do fewer than the plain script."""
+    for part in PARTS:
+        seconds = median(way.seconds[part])
+        rate = tflop[part] / seconds if seconds and tflop.get(part) else None
+        row = {"part": part, "seconds": seconds, "plain_seconds": median(script.seconds[part])}
+        row |= {"tflops": rate, "share_of_peak": rate and rate / peak}
+        if part == "total":
+            row |= {"first_s": way.first_s, "memory_gb": way.memory_gb, "psnr_db": psnr(way.made, script.made)}
+        yield row
+
+
+def _way(enhancer: Enhancer, clock: Clock, recipe: Recipe, video: np.ndarray) -> Way:
+    """The same models in the composition of a recipe."""
+    runners: dict[Any, Any] = dict(enhancer.runners)
+    composed = Enhancer(recipe, {role: replace(runner, recipe=recipe) for role, runner in runners.items()})
+    return Way(lambda: composed([video], [CLIP])[0], clock)
+
+
+def _watched(enhancer: Enhancer) -> tuple[Enhancer, Clock]:
     t2i: Any = enhancer.runners["t2i"]
     t2v: Any = enhancer.runners["t2v"]
-    for name, part, method in (
-        ("encode", t2i.vae, "_encode"), ("t2i", t2i.t2i, "_call"), ("t2v", t2v.t2v, "_call"),
-        ("decode", t2i.vae, "_decode"),
+    clock = Clock()
+    for owner, method, part in (
+        (t2i.vae, "_encode", "encode"), (t2i.t2i, "_call", "t2i"), (t2v.t2v, "_call", "t2v"),
+        (t2i.vae, "_decode", "decode"),
     ):  # fmt: skip
-        setattr(part, method, _clocked(getattr(part, method), name, seconds))
-    _, total_s = timed(partial(_enhanced, enhancer, video))
-    return {**seconds, "between": total_s - sum(seconds.values()), "total": total_s}
+        clock.watch(owner, method, part)
+    return enhancer, clock
 
 
 def peak_tflops(dtype: torch.dtype) -> float:
@@ -110,58 +161,8 @@ def noise(role: str, like_FChw: Tensor) -> Tensor:
     return noise.to(like_FChw.device)
 
 
-def _by_turns(ways: Mapping[str, Way], repeats: int) -> dict[str, dict[str, float]]:
-    taken_s, memory_gb, made = defaultdict[str, list[float]](list), dict[str, float](), dict[str, np.ndarray]()
-    for repeat in range(repeats + 1):  # the first one warms up
-        for way, call in ways.items():
-            held_gb = _forget_peak()
-            made[way], seconds = timed(call)
-            memory_gb[way] = _peak_gb() - held_gb
-            taken_s[way] += [seconds] if repeat else []
-    with FlopCounterMode(display=False) as counter:
-        ways["diffusers"]()
-    tflop = counter.get_total_flops() / 1e12
-    likeness_db = psnr(made["evs-batch"], made["diffusers"])
-    return {
-        way: {
-            "seconds": median(seconds), "tflop": tflop, "tflops": tflop / median(seconds), "memory_gb": memory_gb[way],
-            "psnr_db": likeness_db,
-        }
-        for way, seconds in taken_s.items()
-    }  # fmt: skip
-
-
-def _composed(enhancer: Enhancer, recipe: Recipe) -> Enhancer:
-    """The same models in another composition."""
-    runners: dict[Any, Any] = dict(enhancer.runners)
-    return Enhancer(recipe, {role: replace(runner, recipe=recipe) for role, runner in runners.items()})
-
-
-def _enhanced(enhancer: Enhancer, video: np.ndarray) -> np.ndarray:
-    return enhancer([video], [CLIP])[0]
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call gives, and the seconds until the device has done it."""
-    _wait()
-    began_s = time.perf_counter()
-    made = call()
-    _wait()
-    return made, time.perf_counter() - began_s
-
-
-def _clocked(call: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    def run(*args: Any) -> Any:
-        made, taken_s = timed(partial(call, *args))
-        seconds[name] += taken_s
-        return made
-
-    return run
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _dtype() -> torch.dtype:
+    return torch.float16 if torch.cuda.is_available() else torch.float32
 
 
 def _forget_peak() -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from evs_batch.bench.device.clock import Clock
 from evs_batch.models.zoo import MOTION_DDIM, SD_DDIM
 from evs_batch.spec.recipe import Recipe
 
@@ -78,6 +79,15 @@ class Plain:
     def _text(self, prompts: list[str]) -> Tensor:
         tokens = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self.text(tokens.to(self.device)).last_hidden_state
+
+
+def watch(script: Plain, clock: Clock) -> None:
+    """Let the script's models count for their parts."""
+    for model, method, part in (
+        (script.vae, "encode", "encode"), (script.unet, "forward", "t2i"), (script.motion, "forward", "t2v"),
+        (script.vae, "decode", "decode"),
+    ):  # fmt: skip
+        clock.watch(model, method, part)
 
 
 def _left(scheduler: DDIMScheduler, z: Tensor, x0: Tensor, t: Tensor) -> Tensor:

@@ -1,0 +1,22 @@
+"""Blocks of networks, compiled: each kind once, whose code the next process finds in TORCHINDUCTOR_CACHE_DIR."""
+
+from typing import Any
+
+import torch
+
+BLOCKS = frozenset({
+    "Transformer2DModel", "AnimateDiffTransformer3D", "ResnetBlock2D", "Downsample2D", "Upsample2D",
+    "Encoder", "Decoder", "EncoderTiny", "DecoderTiny",
+})  # fmt: skip
+MOST_VARIANTS = 1024  # of a kind of block: its widths and places, each picture size, with guidance and without
+
+
+def compile_blocks(model: Any, *, dynamic: bool) -> None:
+    """Compile the outermost blocks of these kinds when they are first called, for each picture size or for all."""
+    config: Any = torch._dynamo.config
+    config.recompile_limit = config.accumulated_recompile_limit = MOST_VARIANTS
+    for module in model.children():
+        if type(module).__name__ in BLOCKS:
+            module.compile(dynamic=dynamic)
+        else:
+            compile_blocks(module, dynamic=dynamic)
