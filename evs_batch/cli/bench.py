@@ -205,14 +205,14 @@ def check_choice(option: str, values: Sequence[str], known: Iterable[str]) -> Se
     return values
 
 
-def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None) -> None:
-    """Print rows as a table; write them with machine and date."""
+def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None, **more: Any) -> None:
+    """Print rows as a table; write them with machine and date, and more figures."""
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*[_cell(value) for value in row.values()])
     Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
     if json_file:
-        write_figures(name, rows, json_file)
+        write_figures(name, rows, json_file, **more)
 
 
 def _cell(value: Any) -> str:

@@ -21,8 +21,8 @@ def writable(file: Path | None, *inputs: str) -> None:
         raise RunError(str(file), "is what is read", "name another file")
 
 
-def write_figures(name: str, rows: Sequence[dict[str, Any]], file: Path) -> None:
-    """Write rows as JSON, with machine and date."""
+def write_figures(name: str, rows: Sequence[dict[str, Any]], file: Path, **more: Any) -> None:
+    """Write rows as JSON, with machine and date, and more figures beside them."""
     machine = f"{platform.machine()} {platform.system()}"
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    file.write_text(json.dumps({"bench": name, "machine": machine, "date": date, "rows": list(rows)}, indent=1))
+    file.write_text(json.dumps({"bench": name, "machine": machine, "date": date, **more, "rows": list(rows)}, indent=1))

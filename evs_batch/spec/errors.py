@@ -80,6 +80,8 @@ class ModelError(EvsError):
 class NotFiniteError(ModelError):
     """What a model gives holds NaN or infinity."""
 
+    code = "not_finite"
+
 
 class RunError(EvsError):
     """A run could not go on, or a command not begin: exit code 1."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from evs_batch.bench import levers
 from evs_batch.bench.device import jobs
 from evs_batch.cli.main import app
 
@@ -58,6 +59,15 @@ def test_the_parts_make_the_whole(rows: dict[tuple[str, str, str], dict[str, Any
         *parts, total = (rows[jobs.EVS, way, part]["seconds"] for part in jobs.PARTS)
         assert all(seconds > 0 for seconds in parts)
         assert total == pytest.approx(sum(parts))
+
+
+def test_levers_change_nothing_but_their_keys():
+    recipes = {name: recipe.model_dump() for name, recipe in levers.recipes("demo", ["t2i.guidance=2.0"]).items()}
+    none = recipes.pop("none")
+    assert recipes.keys() == levers.LEVERS.keys()
+    for name, recipe in recipes.items():
+        changed = {key for key in none["t2i"] if recipe["t2i"][key] != none["t2i"][key]}
+        assert changed == {setting.split("=")[0].split(".")[1] for setting in levers.LEVERS[name]}
 
 
 def test_an_unknown_job_is_refused_by_name(tmp_path: Path):

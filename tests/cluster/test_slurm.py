@@ -72,7 +72,7 @@ def test_a_job_that_is_stopped_commits_goes_back_into_the_queue_and_resumes(slur
     """The videos come from a slow server until it is stopped."""
     output, log, hurry = tmp_path / "out", tmp_path / "job.log", threading.Event()
     path = f"--export=ALL,PATH={BIN}:{os.environ['PATH']}"
-    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(0.5)) as web:
+    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(1)) as web:
         rows = [{"id": f"clip{n}", "uri": f"{web}/short.mp4", "prompt": "a star"} for n in range(CLIPS)]
         said = slurm(
             "sbatch", "--nodes=2", "--gpus-per-node=0", path, f"--output={log}", str(ROOT / "cluster" / "slurm.sh"),
@@ -86,7 +86,10 @@ def test_a_job_that_is_stopped_commits_goes_back_into_the_queue_and_resumes(slur
         assert 3 <= len(done) < CLIPS
         wait_until(lambda: "JobState=PENDING" in slurm("scontrol", "show", "job", job))
         hurry.set()
-        slurm("scontrol", "update", f"jobid={job}", "starttime=now")  # Slurm would let two minutes pass
-        wait_until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), limit_s=300)
+        soon = (
+            "starttime=now+3"  # not two minutes, nor the second in which nodes have been told to take this job no more
+        )
+        slurm("scontrol", "update", f"jobid={job}", soon)
+        wait_until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), limit_s=200)
     assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(CLIPS))
     assert f"{len(done)} of them from an earlier run" in log.read_text()

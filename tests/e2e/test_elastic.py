@@ -16,7 +16,7 @@ from tests.e2e.conftest import BIN, OPEN, STORE, output_rows, wait_until
 from tests.servers import web_server
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
-CLIPS = 40
+CLIPS = 60
 LIGHT = ["--set", "composition=T2I", "--set", "t2i.steps=5", "--set", "runtime.frames_per_forward=2"]
 
 
@@ -31,7 +31,7 @@ def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(
         workers = json.loads(stats.read_text())["workers"] if stats.exists() else {}
         return sum(count for roles, count in workers.items() if roles != "media")
 
-    with web_server(tmp_path, lambda: hurry.wait(1)) as web:
+    with web_server(tmp_path, lambda: hurry.wait(2)) as web:
         rows = [{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "a red star"} for n in range(CLIPS)]
         command = ["run", str(make_manifest(rows)), "--recipe", "demo", *LIGHT]
         process = subprocess.Popen(

@@ -97,8 +97,8 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head, ma
         processes = json.loads(stats.read_text())["processes"] if stats.exists() else {}
         return {name: process["pid"] for name, process in processes.items() if process["role"] != "media"}
 
-    with web_server(tmp_path, lambda: hurry.wait(1)) as web:
-        manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(20)])
+    with web_server(tmp_path, lambda: hurry.wait(2)) as web:
+        manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(40)])
         light = [f"--set={key}" for key in ("composition=T2I", "runtime.workers=1", "runtime.frames_per_forward=2")]
         command = ["run", str(manifest), "--recipe", "demo", *light, "--output", str(tmp_path / "out")]
         process = subprocess.Popen(
@@ -110,8 +110,8 @@ def test_a_killed_worker_costs_nobody_their_video(tmp_path: Path, head: Head, ma
         hurry.set()
         assert process.wait(200) == 0
     rows = output_rows(tmp_path / "out")
-    assert Counter(row["status"] for row in rows) == {"success": 20}
-    assert len({row["id"] for row in rows}) == 20
+    assert Counter(row["status"] for row in rows) == {"success": 40}
+    assert len({row["id"] for row in rows}) == 40
     assert len(models()) == 2, "a fresh worker took over"
 
 

@@ -31,8 +31,8 @@ def nodes(head: Head) -> Iterator[None]:
 def test_a_job_on_three_nodes_is_stopped_and_the_same_command_resumes(
     head: Head, nodes: None, tmp_path: Path, evs_batch: Callable, make_manifest: Callable[..., Path]
 ):
-    clips, output, log, hurry = 24, tmp_path / "out", tmp_path / "log", threading.Event()
-    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(0.5)) as web:
+    clips, output, log, hurry = 40, tmp_path / "out", tmp_path / "log", threading.Event()
+    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(2)) as web:
         manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/short.mp4", "prompt": "x"} for n in range(clips)])
         command = [str(manifest), "--recipe", "identity", "--output", str(output)]
         with log.open("w") as file:

@@ -77,7 +77,7 @@ def compare(
     """
     if not (folder / "motion").is_dir():
         weights.write(folder, size, device())
-    script, of_script = plain.load(folder, device(), _dtype()), Clock()
+    script, of_script = plain.load(folder / "t2i", folder / "motion", device(), _dtype()), Clock()
     plain.watch(script, of_script)
     loaded = {name: _watched(load_enhancer(recipe(folder, EVS, (*more, *changes)))) for name, more in settings.items()}
     peak = peak_tflops(script.dtype)
@@ -154,10 +154,10 @@ def moving_blots(frames: int, height: int, width: int) -> np.ndarray:
     return (smooth_F3HW * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def noise(role: str, like_FChw: Tensor) -> Tensor:
+def noise(purpose: str, like_FChw: Tensor) -> Tensor:
     """What our stages draw for this clip."""
     count, channels, height, width = like_FChw.shape
-    noise = frame_noise(CLIP.seed, CLIP.id, f"{role}/0", range(count), (channels, height, width))
+    noise = frame_noise(CLIP.seed, CLIP.id, purpose, range(count), (channels, height, width))
     return noise.to(like_FChw.device)
 
 

@@ -4,12 +4,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -23,7 +25,7 @@ from evs_batch.spec.recipe import Recipe
 
 DECODE_FRAMES = 16  # the default of AnimateDiff's pipelines
 
-Noise = Callable[[str, Tensor], Tensor]  # ("t2i" or "t2v", latents like which) -> noise
+Noise = Callable[[str, Tensor], Tensor]  # ("t2i/0" or "t2v/" and which block, latents like which) -> noise
 
 
 @dataclass(frozen=True)
@@ -40,36 +42,43 @@ class Plain:
 
     @torch.inference_mode()
     def __call__(self, frames_FHW3: np.ndarray, prompt: str, recipe: Recipe, noise: Noise) -> np.ndarray:
-        """One clip, (F, H, W, 3) uint8 in and out, composed as the recipe says with at most one switch."""
+        """One clip, (F, H, W, 3) uint8 in and out, composed as the recipe says."""
         x = torch.tensor(frames_FHW3, device=self.device).permute(0, 3, 1, 2).to(self.dtype) / 127.5 - 1
         scale = self.vae.config.scaling_factor
-        x0 = self.vae.encode(x).latent_dist.mode().float() * scale
+        encoded = self.vae.encode(x)
+        latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+        x0 = latents.float() * scale
         x0 = interpolate(x0, scale_factor=recipe.t2i.upscale, mode="bicubic")
         text = self._text([""] * len(x0) + [prompt] * len(x0))
         t2i: Any = DDIMScheduler(**SD_DDIM.config)
         t2i.set_timesteps(recipe.t2i.steps)
         times = t2i.timesteps[len(t2i.timesteps) - recipe.t2i_steps :]
         if len(times) == 0:
-            x0 = self._block(x0, text[len(x0) :], recipe, noise)
-        z = t2i.add_noise(x0, noise("t2i", x0), times[:1]) if len(times) else x0
+            x0 = self._block(x0, text[len(x0) :], recipe, partial(noise, "t2v/0"))
+        z = t2i.add_noise(x0, noise("t2i/0", x0), times[:1]) if len(times) else x0
         for remaining, t in zip(range(len(times) - 1, -1, -1), times, strict=True):
-            both = self.unet(torch.cat([z, z]).to(self.dtype), t, text).sample.float()
-            without, with_prompt = both.chunk(2)
-            step = t2i.step(without + recipe.t2i.guidance * (with_prompt - without), t, z)
+            step = t2i.step(self._guided(z, t, text, recipe.t2i.guidance), t, z)
             x0, before, z = step.pred_original_sample, z, step.prev_sample
             if remaining in recipe.switches:
                 eps = _left(t2i, before, x0, t)
-                x0 = self._block(x0, text[len(x0) :], recipe, noise)
+                block = f"t2v/{recipe.switches.index(remaining)}"
+                x0 = self._block(x0, text[len(x0) :], recipe, partial(noise, block))
                 z = t2i.add_noise(x0, eps, times[-remaining:][:1]) if remaining else x0
         pictures = [self.vae.decode(part.to(self.dtype)).sample for part in (x0 / scale).split(DECODE_FRAMES)]
         x = torch.cat(pictures).float().clamp(-1, 1)
         return ((x + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
-    def _block(self, x0_FChw: Tensor, text: Tensor, recipe: Recipe, noise: Noise) -> Tensor:
+    def _guided(self, z: Tensor, t: Tensor, text: Tensor, guidance: float) -> Tensor:
+        if guidance == 1:
+            return self.unet(z.to(self.dtype), t, text[len(z) :]).sample.float()
+        without, with_prompt = self.unet(torch.cat([z, z]).to(self.dtype), t, text).sample.float().chunk(2)
+        return without + guidance * (with_prompt - without)
+
+    def _block(self, x0_FChw: Tensor, text: Tensor, recipe: Recipe, noise: Callable[[Tensor], Tensor]) -> Tensor:
         t2v: Any = DDIMScheduler(**MOTION_DDIM.config)
         t2v.set_timesteps(recipe.t2v.steps)
         times = t2v.timesteps[-recipe.t2v.available_steps :][: recipe.t2v_steps]
-        z = t2v.add_noise(x0_FChw, noise("t2v", x0_FChw), times[:1])
+        z = t2v.add_noise(x0_FChw, noise(x0_FChw), times[:1])
         for t in times:
             z_1CFhw = z.transpose(0, 1)[None].to(self.dtype)
             step = t2v.step(self.motion(z_1CFhw, t, text).sample[0].transpose(0, 1).float(), t, z)
@@ -96,15 +105,17 @@ def _left(scheduler: DDIMScheduler, z: Tensor, x0: Tensor, t: Tensor) -> Tensor:
     return (z - signal.sqrt() * x0) / (1 - signal).sqrt()
 
 
-def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Plain:
-    """Load a folder of `weights.write`."""
-    unet = UNet2DConditionModel.from_pretrained(folder / "t2i" / "unet", torch_dtype=dtype)
-    adapter = MotionAdapter.from_pretrained(folder / "motion", torch_dtype=dtype)
+def load(t2i: Path, motion: Path, device: torch.device, dtype: torch.dtype) -> Plain:
+    """Load a diffusers folder and a motion module."""
+    unet = UNet2DConditionModel.from_pretrained(t2i / "unet", torch_dtype=dtype)
+    adapter = MotionAdapter.from_pretrained(motion, torch_dtype=dtype)
+    config: Any = AutoencoderKL.load_config(t2i / "vae")
+    vae_class = AutoencoderTiny if config["_class_name"] == "AutoencoderTiny" else AutoencoderKL
     parts: list[Any] = [
-        AutoencoderKL.from_pretrained(folder / "t2i" / "vae", torch_dtype=dtype),
-        CLIPTextModel.from_pretrained(folder / "t2i" / "text_encoder", dtype=dtype),
+        vae_class.from_pretrained(t2i / "vae", torch_dtype=dtype),
+        CLIPTextModel.from_pretrained(t2i / "text_encoder", dtype=dtype),
         unet,
         UNetMotionModel.from_unet2d(unet, adapter),
     ]
-    vae, text, unet, motion = (part.to(device, dtype).eval() for part in parts)
-    return Plain(vae, text, CLIPTokenizer.from_pretrained(folder / "t2i" / "tokenizer"), unet, motion, device, dtype)
+    vae, text, unet, video = (part.to(device, dtype).eval() for part in parts)
+    return Plain(vae, text, CLIPTokenizer.from_pretrained(t2i / "tokenizer"), unet, video, device, dtype)
