@@ -86,10 +86,8 @@ def test_a_job_that_is_stopped_commits_goes_back_into_the_queue_and_resumes(slur
         assert 3 <= len(done) < CLIPS
         wait_until(lambda: "JobState=PENDING" in slurm("scontrol", "show", "job", job))
         hurry.set()
-        soon = (
-            "starttime=now+3"  # not two minutes, nor the second in which nodes have been told to take this job no more
-        )
-        slurm("scontrol", "update", f"jobid={job}", soon)
+        # not in two minutes, as Slurm would, nor in the second in which nodes were told that the job has ended
+        slurm("scontrol", "update", f"jobid={job}", "starttime=now+3")
         wait_until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job), limit_s=200)
     assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(CLIPS))
     assert f"{len(done)} of them from an earlier run" in log.read_text()
