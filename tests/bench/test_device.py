@@ -46,7 +46,7 @@ def test_settings_that_change_the_result_are_run_for_evs_alone(rows: dict[tuple[
 def test_operations_are_those_of_the_composition(rows: dict[tuple[str, str, str], dict[str, Any]]):
     def tflop(composition: str, part: str) -> float:
         row = rows[composition, "plain", part]
-        return row["tflops"] * row["seconds"]
+        return (row["tflops"] or 0) * row["seconds"]
 
     of = {composition: tflop(composition, "total") for composition in jobs.COMPOSITIONS}
     assert max(of["T2I"], of["T2V"]) < of[jobs.EVS] < of["T2I+T2V"]
