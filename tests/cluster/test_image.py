@@ -35,7 +35,7 @@ def test_it_has_what_the_clusters_expect_of_it():
     assert "HOME=/home/ray " in environment
     assert "video" in re.findall(r"NVIDIA_DRIVER_CAPABILITIES=(\S+)", environment)[0].split(",")
     packages = next(value for step, value in STEPS if step == "RUN" and "apt-get install" in value).split()
-    assert {"bash", "openssh-client", "rsync", "wget"} <= set(packages)
+    assert {"bash", "g++", "openssh-client", "rsync", "wget"} <= set(packages)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (chosen,) = re.findall(r'"\.\[([\w,]+)\]"', DOCKERFILE)
     assert {"boto3", "google-api-python-client"} <= set(extras["clouds"])
