@@ -31,6 +31,7 @@ class Clock:
 
     def count(self, call: Callable[[], Any]) -> None:
         """Run it once; `tflop` holds the operations of its parts and the total."""
+        self.tflop.clear()
         with FlopCounterMode(display=False) as self._counter:
             call()
         self.tflop["total"] = self._counter.get_total_flops() / 1e12

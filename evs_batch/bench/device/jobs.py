@@ -90,15 +90,18 @@ def compare(
                 partial(script, video, CLIP.prompt, recipe(folder, composition, changes), noise), of_script
             )
             ways = {name: _way(*loaded[name], recipes[name], video) for name in chosen}
-            for _ in range(repeats + 1):
-                for way in (script_way, *ways.values()):
-                    way.run()
-            of_script.tflop.clear()
-            of_script.count(script_way.call)
-            for name, way in {"plain": script_way, **ways}.items():
-                about = {"job": job, "composition": composition, "setting": name}
-                tflop = of_script.tflop if name not in LEVERS else {}
-                yield from ({**about, **row} for row in _rows(way, script_way, tflop, peak))
+            for row in _by_turns(script_way, ways, repeats, peak):
+                yield {"job": job, "composition": composition, **row}
+
+
+def _by_turns(script: Way, ways: Mapping[str, Way], repeats: int, peak: float) -> Iterator[dict[str, Any]]:
+    for _ in range(repeats + 1):
+        for way in (script, *ways.values()):
+            way.run()
+    script.clock.count(script.call)
+    for name, way in {"plain": script, **ways}.items():
+        tflop = script.clock.tflop if name not in LEVERS else {}
+        yield from ({"setting": name, **row} for row in _rows(way, script, tflop, peak))
 
 
 def _rows(way: Way, script: Way, tflop: Mapping[str, float], peak: float) -> Iterator[dict[str, Any]]:
