@@ -34,6 +34,16 @@ def test_bf16_only_where_it_is_fast(monkeypatch, asked, has_bf16, used):
     assert hardware.pick_hardware(Runtime(precision=asked), threads=1).dtype == used
 
 
+def test_networks_are_compiled_if_the_recipe_says_so_and_not_where_weights_come_and_go(monkeypatch):
+    compiled = list[bool]()
+    monkeypatch.setattr(hardware, "compile_blocks", lambda _model, dynamic: compiled.append(dynamic))
+    for runtime in (
+        Runtime(), Runtime(compile="static"), Runtime(compile="dynamic"), Runtime(compile="static", offload="models")
+    ):  # fmt: skip
+        hardware.pick_hardware(runtime, threads=1).place(nn.Sequential(nn.Linear(4, 4)))
+    assert compiled == [False, True]
+
+
 def test_bf16_is_asked_of_this_processor():
     assert hardware.multiplies_bf16(torch.device("cpu")) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert hardware.multiplies_bf16(torch.device("cuda"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from evs_batch.models.hardware import Hardware
 from evs_batch.models.parts import T2I
 from evs_batch.spec.passes import t2i_passes
 from evs_batch.spec.recipe import load_recipe
+from evs_batch.spec.work import Clip
+from evs_batch.stages.inline import load_enhancer
 from evs_batch.tiny import architecture
 from tests.models import checkpoints
 
@@ -141,6 +144,33 @@ def test_passes_are_counted_as_they_are_run():
     assert [t2i_passes(recipe, visit) for visit in (0, 1)] == [(2 * 3 + 2, 2 * 5 + 2), (3, 5)]
     usual = load_recipe("enhance")
     assert [t2i_passes(usual, visit) for visit in (0, 1)] == [(24, 0), (16, 0)]
+
+
+def test_a_runner_makes_the_passes_that_are_counted_and_takes_its_keys_from_fewer_places():
+    """Of the tiny T2I, whose lowest level is part of whole passes alone."""
+    changes = [
+        "composition=T2I",
+        "t2i.steps=50",
+        "t2i.strength=0.2",
+        "t2i.guidance=2.0",
+        "runtime.frames_per_forward=2",
+    ]
+    levers = ["t2i.cache_interval=3", "t2i.guidance_stop=0.4", "t2i.token_downsampling=2"]
+    recipe = load_recipe("demo", [*changes, *levers])
+    enhancer = load_enhancer(recipe)
+    t2i: Any = enhancer.runners["t2i"]
+    unet, rows = t2i.t2i._unet, {"whole": 0, "all": 0}
+    assert t2i.t2i._fewer is not None
+
+    def count(name: str) -> Callable[..., None]:
+        return lambda _module, args: rows.update({name: rows[name] + len(args[0])})
+
+    unet.mid_block.register_forward_pre_hook(count("whole"))
+    unet.conv_out.register_forward_pre_hook(count("all"))
+    enhancer([np.zeros((2, 32, 32, 3), np.uint8)], [Clip(id="a", uri="", prompt="a star", seed=0)])
+    whole, outermost = t2i_passes(recipe, 0)
+    assert outermost > 0
+    assert rows == {"whole": 2 * whole, "all": 2 * (whole + outermost)}
 
 
 def test_a_recipe_without_guidance_has_no_guided_steps():

@@ -201,3 +201,14 @@ def test_the_recipe_turns_it_on():
         enhance(frames, "a red star", parse_recipe({**tree, "sfi": {"enabled": on}})) for on in (False, True)
     )
     assert not np.array_equal(without, with_sfi)
+
+
+def test_a_t2v_that_injects_is_not_compiled(monkeypatch: pytest.MonkeyPatch):
+    """What is kept and given changes from call to call, which compiled code would not see."""
+    compiled = list[object]()
+    monkeypatch.setattr("evs_batch.models.hardware.compile_blocks", lambda model, **_: compiled.append(model))
+    hardware = Hardware(CPU.device, CPU.dtype, compile="static")
+    watched, plain = (loading.load_motion_unet(SOURCE, loading.load_unet(SOURCE.base)) for _ in range(2))
+    T2V(watched, hardware, Injection(watched, "deep", 0.5))
+    T2V(plain, hardware)
+    assert compiled == [plain]

@@ -1,11 +1,13 @@
 """The pieces of the runtime that need no running Ray."""
 
+import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -134,6 +136,14 @@ def test_a_model_that_has_no_room_for_its_batch_does_the_same_frame_by_frame():
     assert found[1][0].settings.startswith("frames_per_forward = 1, offload = 'none'")
     for name, ample, small in zip(stage.gives, found[0][1:], found[1][1:], strict=True):
         assert np.allclose(ample, small, atol=1e-3), name
+
+
+def test_compiled_code_lies_where_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    Worker(load_recipe("demo"), threads=1)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
+    Worker(load_recipe("demo", [f"runtime.compile_cache={tmp_path}"]), threads=1)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
 
 
 def test_a_media_worker_cannot_take_the_memory_of_its_node():
