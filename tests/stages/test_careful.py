@@ -79,11 +79,12 @@ def test_a_clip_that_overflows_is_computed_in_fp32_and_counted(t2v: tuple[Recipe
     assert sums.exact == 1
 
 
-def test_what_overflows_in_fp32_too_fails_with_a_way_out(t2v: tuple[Recipe, Stage]):
-    _, stage = t2v
+@pytest.mark.parametrize("role", ["t2i", "t2v"])
+def test_what_overflows_in_fp32_too_fails_with_a_way_out(role: Role):
     exact = load_recipe("demo", [*SHORT, "runtime.precision=fp32"])
-    worker = loaded(Worker, exact, "t2v")
-    runner: Any = worker._runners["t2v"]
-    runner.t2v._call = lambda *arguments: arguments[1] * torch.nan
-    with pytest.raises(NotFiniteError, match="latents of T2V: hold NaN or infinity"):
+    stage = next(stage for stage in model_stages(exact) if stage.role == role)
+    worker = loaded(Worker, exact, role)
+    runner: Any = worker._runners[role]
+    getattr(runner, role)._call = lambda *arguments: arguments[1] * torch.nan
+    with pytest.raises(NotFiniteError, match=f"latents of {role.upper()}: hold NaN or infinity"):
         run(worker, stage, [0.0])
