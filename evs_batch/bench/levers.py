@@ -10,6 +10,7 @@ LEVERS: Mapping[str, Sequence[str]] = {
     "cache 3": ("t2i.cache_interval=3",),
     "guidance in half": ("t2i.guidance_stop=0.5",),
     "a quarter of the keys": ("t2i.token_downsampling=2",),
+    "cache 3, guidance in half": ("t2i.cache_interval=3", "t2i.guidance_stop=0.5"),
     "all three": ("t2i.cache_interval=2", "t2i.guidance_stop=0.5", "t2i.token_downsampling=2"),
 }
 
