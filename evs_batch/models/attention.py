@@ -22,11 +22,19 @@ from evs_batch.models.hardware import in_chunks
 _SELF_ATTENTION = re.compile(r".*\.attn1")
 
 
-def look_at_first_frames(unet: UNet2DConditionModel, group: int) -> None:
-    """Let self-attention take every `group` rows for one clip's, its first frame in front."""
-    for name, module in unet.named_modules():
-        if _SELF_ATTENTION.fullmatch(name):
-            module.set_processor(_FirstFrame(group))  # pyright: ignore[reportCallIssue]
+class FirstFrames:
+    """Lets self-attention take every `group` rows for one clip's, its first frame in front."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        self.group = 0  # of the forward passes that come next
+        self._base = AttnProcessor2_0()
+        for name, module in unet.named_modules():
+            if _SELF_ATTENTION.fullmatch(name):
+                module.set_processor(self)  # pyright: ignore[reportCallIssue]
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, **rest: Any) -> Tensor:
+        first_BLD = hidden_states[:: self.group].repeat_interleave(self.group, 0)
+        return self._base(attn, hidden_states, **{**rest, "encoder_hidden_states": first_BLD})
 
 
 def behind_first_frames(call: Callable[..., Tensor], size: int, lengths: list[int], *tensors: Tensor) -> Tensor:
@@ -59,14 +67,3 @@ class FewerKeys:
         width = -(-self.width // self._shrink)
         grid_BhwD = hidden_states.unflatten(1, (-1, width))[:, :: self._factor, :: self._factor]
         return self._base(attn, hidden_states, **{**rest, "encoder_hidden_states": grid_BhwD.flatten(1, 2)})
-
-
-class _FirstFrame:
-    """What diffusers calls for one attention layer."""
-
-    def __init__(self, group: int) -> None:
-        self._group, self._base = group, AttnProcessor2_0()
-
-    def __call__(self, attn: Attention, hidden_states: Tensor, **rest: Any) -> Tensor:
-        first_BLD = hidden_states[:: self._group].repeat_interleave(self._group, 0)
-        return self._base(attn, hidden_states, **{**rest, "encoder_hidden_states": first_BLD})

@@ -26,6 +26,7 @@ class FeatureCache:
     def clear(self) -> None:
         """Forget all: what comes next are other latents."""
         self._kept.clear()
+        self._tap.deep = torch.empty(0)
 
     def forward(self, z_BChw: Tensor, t: Tensor, text_BTD: Tensor, added_cond_kwargs: Any = None) -> Any:
         """As the U-Net's own; features of a batch of another size (guidance has ended) are not used."""

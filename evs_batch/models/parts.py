@@ -17,15 +17,20 @@ from torch import Tensor
 
 from evs_batch.algo.evs import Model
 from evs_batch.algo.windows import Plan, windowed
-from evs_batch.models.attention import FewerKeys, behind_first_frames, look_at_first_frames
+from evs_batch.models.attention import FewerKeys, FirstFrames, behind_first_frames
 from evs_batch.models.caching import FeatureCache
+from evs_batch.models.cores import suit_cores
+from evs_batch.models.fitting import Fitting
 from evs_batch.models.guidance import Guidance
 from evs_batch.models.hardware import Hardware, check_finite, in_chunks
 from evs_batch.models.loading import twin
 from evs_batch.models.sfi import Injection
 
 CACHED_PROMPTS = 1024
-SLICE_FRAMES = {"AutoencoderTiny": 16, "AutoencoderKL": 1}  # a full-size decoder takes gigabytes a frame
+SLICE_FRAMES = {
+    "AutoencoderTiny": 4,
+    "AutoencoderKL": 1,
+}  # so many stay in a processor's cache; a full-size decoder takes gigabytes
 
 
 Call = Callable[[Any, Tensor, Tensor, Tensor], Tensor]  # (unet, z, t, text of each frame) -> output
@@ -93,7 +98,8 @@ class T2I:
     """A frame-wise noise predictor.
 
     With `first_frame`, every frame looks at the first one of its clip. `cache_interval` and `token_downsampling` above
-    1 are faster and not the same, see `FeatureCache` and `FewerKeys`.
+    1 are faster and not the same, see `FeatureCache` and `FewerKeys`. Fewer frames than `frames_per_forward` go through
+    a forward pass where so many do not fit the device, see `Fitting`.
     """
 
     def __init__(
@@ -109,20 +115,21 @@ class T2I:
     ) -> None:
         self._spatial = unet  # whose weights a T2V may share
         own = twin(unet)
-        if first_frame:
-            look_at_first_frames(own, frames_per_forward)
+        if hardware.device.type == "cpu":
+            suit_cores(own)
+        self._first = FirstFrames(own) if first_frame else None
         self._fewer = FewerKeys(own, token_downsampling) if token_downsampling > 1 else None
         self._cache = FeatureCache(own, cache_interval) if cache_interval > 1 else None
         self._guided = Guidance(own)
         self._unet = hardware.place(own)
-        self._hardware, self._frames, self._first_frame, self._call = hardware, frames_per_forward, first_frame, call
+        self._hardware, self._call = hardware, call
+        self._fitting = Fitting(frames_per_forward, 2 if first_frame else 1, self._forget)
         self.multiple = side_multiple(unet)
 
     def prompted(self, prompt_NTD: Tensor, negative_NTD: Tensor, guidance: Scale, lengths: list[int]) -> Model:
         """The model of Algorithm 1 for the frames of clips with these prompts and lengths."""
         clip_of_frame = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-        if self._cache:
-            self._cache.clear()
+        self._forget()
 
         @lru_cache
         def texts(frames: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -142,14 +149,28 @@ class T2I:
                     self._cache.key = key
                 return self._guided(unet, z, *texts(key), scale)
 
+            def passes(size: int) -> Tensor:
+                if self._first:
+                    self._first.group = size
+                    return behind_first_frames(forward, size, lengths, z_FChw, rows)
+                return in_chunks(forward, size, z_FChw, rows)
+
             if self._fewer:
                 self._fewer.width = z_FChw.shape[-1]
-            frames = torch.arange(len(z_FChw))
-            if self._first_frame:
-                return behind_first_frames(forward, self._frames, lengths, z_FChw, frames)
-            return in_chunks(forward, self._frames, z_FChw, frames)
+            rows = torch.arange(len(z_FChw))
+            return self._fitting((z_FChw.shape[2:], scale == 1), passes)
 
         return predict
+
+    @property
+    def forward_frames(self) -> int:
+        """How many frames go through a forward pass, of the largest pictures so far."""
+        return self._fitting.fewest
+
+    def _forget(self) -> None:
+        """Features of latents that do not come again."""
+        if self._cache:
+            self._cache.clear()
 
 
 class T2V:
@@ -163,6 +184,8 @@ class T2V:
         spatial: UNet2DConditionModel | None = None,
         call: Call = call_unet,
     ) -> None:
+        if hardware.device.type == "cpu":
+            suit_cores(unet)
         self._guided = Guidance(unet)
         # What injection keeps and gives changes from call to call, which compiled code does not see.
         self._unet = (replace(hardware, compile="off") if injection else hardware).place(unet)

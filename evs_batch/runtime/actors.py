@@ -2,8 +2,6 @@
 
 import gc
 import os
-import resource
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,7 @@ import ray
 
 from evs_batch.runtime.failures import out_of_memory
 from evs_batch.runtime.lighter import lighter, settings
+from evs_batch.runtime.memory import keep_memory, limit_data, most_held_bytes
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result, StageRunner, assemble
@@ -74,6 +73,7 @@ class Worker:
         storage.configure(recipe.runtime.storage)
         self._recipe, self._threads = recipe, threads
         self._runners: dict[Role, StageRunner] = {}
+        self._fitting_frames: int | None = None
         self._line = Line()
 
     def here(self) -> None:
@@ -81,6 +81,8 @@ class Worker:
 
     def load(self, role: Role) -> WorkerMeta:
         """Load a role's models, beside those that are there or, if there is no room for both, in their place."""
+        if role != "media":
+            keep_memory()  # before there is a thread for models
         return self._line.soon(lambda: self._load(role)).result()
 
     def _load(self, role: Role) -> WorkerMeta:
@@ -113,7 +115,8 @@ class Worker:
         try:
             code(role)
         finally:
-            gc.freeze()
+            if not self._runners:  # else models that are given up would stay
+                gc.freeze()
             gc.enable()
 
     def load_runner(self, role: Role) -> StageRunner:
@@ -133,13 +136,16 @@ class Worker:
             items = [replace(item, facts=next(parts)) for item in items]
         inputs = [assemble(stage, item, parts) for item in items]
         results = self._fitting(stage, list(items), inputs)
+        self._fitting_frames = min(
+            (r.forward_frames for r in results if r.forward_frames), default=self._fitting_frames
+        )
         given = [result.arrays[name] for result in results for name in stage.gives]
         meta = CallMeta(
             started_s=started_s,
             ended_s=time.time(),
             probed=tuple(result.probed for result in results),
             rows=tuple(result.row for result in results),
-            settings=settings(self._recipe.runtime),
+            settings=settings(self._recipe.runtime, self._fitting_frames),
             bytes=sum(array.nbytes for array in given),
             memory_bytes=most_held_bytes(),
             exact=sum(result.exact for result in results),
@@ -165,20 +171,6 @@ class Worker:
             except Exception:  # whatever it is, a worker without its models is none: another one takes its place
                 traceback.print_exc()  # into Ray's log of this process
                 os._exit(os.EX_UNAVAILABLE)
-
-
-def most_held_bytes() -> int:
-    """The most that this process has held: of its GPU, or of the node's memory if it has none."""
-    torch = sys.modules.get("torch")  # a media worker has none, and none is imported for this
-    if torch and torch.cuda.is_available():
-        return torch.cuda.max_memory_reserved()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def limit_data(size_bytes: int) -> None:
-    """What this process may allocate, so that a hostile file does not take the node's memory; shared memory is free."""
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes if hard < 0 else min(size_bytes, hard), hard))
 
 
 class Line:

@@ -47,8 +47,9 @@ def _of_exception(error: BaseException) -> Cause:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether the host's memory or a GPU's has run out; torch need not be there to know its error."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    """Whether the host's memory or a GPU's has run out; torch need not be there to know its errors."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _short(error: BaseException) -> str:

@@ -8,32 +8,30 @@ from evs_batch.spec.tables import Runtime
 from evs_batch.spec.work import Role
 
 OFFLOAD: Mapping[str, str | None] = {"none": "models", "models": "layers", "layers": None}
-_FEWER = 4  # as many frames in a forward pass, at each step
 
 
 def lighter(recipe: Recipe, role: Role) -> Recipe | None:
     """The recipe of a worker that needs less memory for one clip of a role; None if it has given up everything.
 
-    Fewer frames in a forward pass (pixels differ by rounding), weights in the CPU's memory (no pixel differs), and at
-    last an autoencoder that works tile by tile (borders of tiles are blended).
+    Weights in the CPU's memory (no pixel differs), and at last an autoencoder that works tile by tile (borders of tiles
+    are blended). Fewer frames in a forward pass come before: T2I finds by itself how many fit.
     """
     runtime = recipe.runtime
-    least = 2 if recipe.t2i.attention == "first_frame" else 1
-    change: dict[str, Any] = {}
     if role == "media":
         return None
-    if role == "t2i" and runtime.frames_per_forward > least:
-        change["frames_per_forward"] = max(least, runtime.frames_per_forward // _FEWER)
-    elif offload := OFFLOAD[runtime.offload]:
-        change["offload"] = offload
-    elif not runtime.vae_tiles:
-        change["vae_tiles"] = True
-    else:
-        return None
-    return recipe.model_copy(update={"runtime": runtime.model_copy(update=change)})
+    if offload := OFFLOAD[runtime.offload]:
+        return with_runtime(recipe, offload=offload)
+    return None if runtime.vae_tiles else with_runtime(recipe, vae_tiles=True)
 
 
-def settings(runtime: Runtime) -> str:
-    """How a worker holds and calls its models."""
+def with_runtime(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with other settings of `runtime`."""
+    return recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update=changes)})
+
+
+def settings(runtime: Runtime, fitting: int | None = None) -> str:
+    """How a worker holds and calls its models, and how many of T2I's frames are `fitting` where fewer do than asked."""
     tiles = ", vae_tiles = true" if runtime.vae_tiles else ""
-    return f"frames_per_forward = {runtime.frames_per_forward}, offload = '{runtime.offload}'{tiles}"
+    frames = runtime.frames_per_forward
+    fewer = f" ({fitting} of its largest pictures)" if fitting and fitting < frames else ""
+    return f"frames_per_forward = {frames}{fewer}, offload = '{runtime.offload}'{tiles}"

@@ -235,7 +235,9 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
         (), "labels, as in `ray start --labels key=value`, that a node must have for workers of the models"
     )
     batch_frames: int = key(64, "frames of one call, of several clips", ge=1)
-    frames_per_forward: int = key(16, "frames of one T2I forward pass, always this many", ge=1)
+    frames_per_forward: int = key(
+        16, "frames of one T2I forward pass, always this many; where they do not fit, half as many, and so on", ge=1
+    )
     segment_frames: int = key(64, "frames of a segment: longer clips are cut, so that any length fits in memory", ge=1)
     max_wait_s: float = key(0.5, "how long an idle worker waits for a full call", ge=0)
     memory_gb: float = key(4.0, "pixels and latents in flight, of each node", gt=0, le=1e6)

@@ -27,4 +27,6 @@ class Careful:
                 alone = zip(items, inputs, strict=True)
                 return [result for item, arrays in alone for result in self.run(stage, [item], [arrays])]
             log.warning("%s of %s: %s; once more in fp32", stage.name, items[0].clip.id, error)
-        return [replace(result, exact=True) for result in self.load_exact().run(stage, items, inputs)]
+        return [
+            replace(result, exact=True, forward_frames=None) for result in self.load_exact().run(stage, items, inputs)
+        ]

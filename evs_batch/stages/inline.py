@@ -104,10 +104,11 @@ def _item(video_FHW3: np.ndarray, clip: Clip, segments: Segments, number: int) -
     return Item(clip=clip, facts=facts, output="", segments=segments, number=number)
 
 
-def load_enhancer(recipe: Recipe) -> Enhancer:
-    """Load the models of a recipe into this process."""
+def load_enhancer(recipe: Recipe, threads: int = 0) -> Enhancer:
+    """Load the models of a recipe into this process; on a CPU they take `threads` of its cores, 0: all."""
     roles: set[Role] = {stage.role for stage in model_stages(recipe)}
-    return Enhancer(recipe, {role: load_runner(role, recipe, threads=os.cpu_count() or 1) for role in roles})
+    threads = threads or os.cpu_count() or 1
+    return Enhancer(recipe, {role: load_runner(role, recipe, threads) for role in roles})
 
 
 _loaded = lru_cache(2)(load_enhancer)

@@ -79,13 +79,15 @@ class Probed:
 class Result:
     """What a stage made of one item: arrays for later stages, what the scheduler needs, and the output row.
 
-    `exact` says that it was computed in fp32 after it had come out with NaN or infinity.
+    `exact` says that it was computed in fp32 after it had come out with NaN or infinity. `forward_frames` are those of
+    a T2I forward pass, fewer than the recipe's where so many did not fit.
     """
 
     arrays: Arrays
     probed: Probed | None = None
     row: Mapping[str, Any] | None = None
     exact: bool = False
+    forward_frames: int | None = None
 
 
 class StageRunner(Protocol):

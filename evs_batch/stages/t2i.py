@@ -60,7 +60,7 @@ class T2IRunner:
             runner = replace(self, recipe=self.recipe.at(strength))
             made = runner._run(stage, [items[at] for at in alike], [inputs[at] for at in alike])
             results.update(zip(alike, made, strict=True))
-        return [results[at] for at in range(len(items))]
+        return [replace(results[at], forward_frames=self.t2i.forward_frames) for at in range(len(items))]
 
     def _run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
         x0_FChw = self._encode(inputs) if "frames" in stage.needs else self._joined(inputs, "x0")

@@ -37,6 +37,13 @@ def task_error(cause: Exception) -> rex.RayTaskError:
     return rex.RayTaskError("run", "traceback", cause)
 
 
+def _too_much() -> Exception:
+    """What torch says where a processor's memory does not do."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(10**17)
+    return raised.value
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "worker_lost"),
     [
@@ -44,6 +51,7 @@ def task_error(cause: Exception) -> rex.RayTaskError:
         (task_error(EncodeError("x", "y", "z")), FailureKind.ERROR, False),
         (task_error(ValueError("boom")), FailureKind.ERROR, False),
         (task_error(MemoryError()), FailureKind.OUT_OF_MEMORY, False),
+        (task_error(_too_much()), FailureKind.OUT_OF_MEMORY, False),
         (rex.ActorDiedError(), FailureKind.WORKER_DIED, True),
         (rex.OutOfMemoryError("killed by Ray's memory monitor"), FailureKind.WORKER_DIED, True),
         (rex.NodeDiedError("gone"), FailureKind.WORKER_DIED, True),
@@ -96,15 +104,14 @@ def test_a_clip_that_does_not_fit_alone_is_run_with_less_of_the_model_on_the_dev
     on_a_model = replace(encode, role="t2i")
     worker._runners = {"t2i": worker._runners["media"]}
     meta = worker._run(on_a_model, [item], [np.zeros(1)] * len(encode.needs))
-    assert meta.settings == "frames_per_forward = 1, offload = 'layers', vae_tiles = true"
+    assert meta.settings == "frames_per_forward = 16, offload = 'layers', vae_tiles = true"
     assert worker.loads == [
-        (16, "none", False), (4, "none", False), (1, "none", False), (1, "models", False), (1, "layers", False),
-        (1, "layers", True),
+        (16, "none", False), (16, "models", False), (16, "layers", False), (16, "layers", True),
     ]  # fmt: skip
 
 
 class Small(Worker):
-    """The real models on a device that holds the two of one guided frame, and no more."""
+    """The real models on a device that holds two frames, and no more."""
 
     def load_runner(self, role: Role) -> Any:
         careful: Any = super().load_runner(role)
@@ -113,14 +120,14 @@ class Small(Worker):
 
         def forward(unet: Any, z: torch.Tensor, *rest: Any) -> torch.Tensor:
             if len(z) > 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
             return call(unet, z, *rest)
 
         runner.t2i._call = forward
         return careful
 
 
-def test_a_model_that_has_no_room_for_its_batch_does_the_same_frame_by_frame():
+def test_a_model_that_has_no_room_for_its_batch_does_the_same_in_smaller_ones():
     recipe = load_recipe("demo", ["t2v.switch_at=[2]", "runtime.frames_per_forward=4"])
     stage = next(stage for stage in path(recipe) if stage.role == "t2i")
     frames = stripes(3, 32, 32)
@@ -133,7 +140,7 @@ def test_a_model_that_has_no_room_for_its_batch_does_the_same_frame_by_frame():
         worker = kind(recipe, threads=2)
         worker._runners = {"t2i": worker.load_runner("t2i")}
         found.append(worker._run(stage, [item], [frames]))
-    assert found[1][0].settings.startswith("frames_per_forward = 1, offload = 'none'")
+    assert found[1][0].settings.startswith("frames_per_forward = 4 (2 of its largest pictures), offload = 'none'")
     for name, ample, small in zip(stage.gives, found[0][1:], found[1][1:], strict=True):
         assert np.allclose(ample, small, atol=1e-3), name
 
@@ -147,9 +154,29 @@ def test_compiled_code_lies_where_the_recipe_says(tmp_path: Path, monkeypatch: p
 
 
 def test_a_media_worker_cannot_take_the_memory_of_its_node():
-    greedy = "from evs_batch.runtime.actors import limit_data; limit_data(10**9); bytearray(2 * 10**9)"
+    greedy = "from evs_batch.runtime.memory import limit_data; limit_data(10**9); bytearray(2 * 10**9)"
     done = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, "MemoryError")
+
+
+@pytest.mark.parametrize(("first", "keeps"), [("", False), ("keep_memory(); ", True)])
+def test_memory_that_is_freed_is_kept_for_the_next_tensors(first: str, keeps: bool):
+    program = f"""
+from pathlib import Path
+from evs_batch.runtime.memory import keep_memory
+{first}[bytearray(b"x" * (24 << 20)) for _ in range(8)]
+print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20)
+"""
+    held_mb = int(subprocess.check_output([sys.executable, "-c", program], text=True))
+    assert (held_mb >= 8 * 24) is keeps
+
+
+def test_workers_of_models_keep_memory_and_others_give_it_back(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(actors, "keep_memory", lambda: calls.append(1))
+    monkeypatch.setattr(Worker, "_load", lambda _self, role: role)
+    worker = Worker(load_recipe("demo"), threads=1)
+    assert (worker.load("media"), len(calls), worker.load("t2i"), len(calls)) == ("media", 0, "t2i", 1)
 
 
 def test_calls_run_in_the_order_of_their_numbers_and_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):

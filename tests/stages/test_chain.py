@@ -37,7 +37,7 @@ class FakeVae:
 
 
 class FakeT2I:
-    multiple = 1
+    multiple, forward_frames = 1, 16
 
     def prompted(self, prompt: torch.Tensor, negative: torch.Tensor, guidance: Scale, lengths: list[int]) -> evs.Model:
         shift = prompt.repeat_interleave(torch.tensor(lengths))[:, None, None, None]

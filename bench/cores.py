@@ -1,0 +1,132 @@
+"""What each thing that is done on a processor's cores is worth, one thread, by turns with what it replaces.
+
+python bench/cores.py [FILE.json]
+"""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ray
+import torch
+from torch import nn
+
+from evs_batch.bench.domain import sample
+from evs_batch.cli.figures import write_figures
+from evs_batch.models import cores, loading, zoo
+from evs_batch.models.hardware import Hardware, multiplies_bf16
+from evs_batch.models.parts import Vae
+from evs_batch.runtime.actors import CONCURRENCY
+from evs_batch.runtime.memory import keep_memory
+from evs_batch.stages.inline import load_enhancer
+from evs_batch.store.recipes import load_recipe
+
+TURNS, CLIPS = 9, 4
+DTYPE = torch.bfloat16 if multiplies_bf16(torch.device("cpu")) else torch.float32
+CORES = Hardware(torch.device("cpu"), DTYPE)
+
+
+def by_turns(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """Median milliseconds of each."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(TURNS + 1):
+        for name, call in ways.items():
+            began_s = time.perf_counter()
+            call()
+            taken[name].append(1000 * (time.perf_counter() - began_s))
+    return {name: median(milliseconds[1:]) for name, milliseconds in taken.items()}
+
+
+def passes() -> Iterator[dict[str, Any]]:
+    """Of T2I and T2V over 16 frames, without and with each of them."""
+    spatial = loading.shared_unet(zoo.t2i_source("tiny"), (), CORES)
+    networks: Mapping[str, Any] = {
+        "T2I": (spatial, torch.randn(16, 4, 32, 32)),
+        "T2V": (loading.load_motion_unet(zoo.t2v_source("tiny"), spatial), torch.randn(1, 4, 16, 32, 32)),
+    }
+    text, t = torch.randn(16, 24, spatial.config["cross_attention_dim"]).to(DTYPE), torch.tensor(300)
+    for name, (unet, z) in networks.items():
+        ways = {"as diffusers": lambda _: None, **LEVERS}
+        made = {way: CORES.hold(copy.deepcopy(unet)) for way in ways}
+        for way, change in ways.items():
+            change(made[way])
+        found = by_turns({way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
+        yield from ({"of": f"a pass of {name}", "way": way, "milliseconds": taken} for way, taken in found.items())
+
+
+def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
+    """`suit_cores` for modules of these kinds."""
+
+    def change(unet: nn.Module) -> None:
+        for module in unet.modules():
+            if isinstance(module, kinds):
+                cores.suit(module)
+
+    return change
+
+
+LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
+    "short attention": only(cores.Attention),
+    "motion modules": only(cores.AnimateDiffTransformer3D),
+    "small norms": only(nn.GroupNorm),
+    "all of them": cores.suit_cores,
+}
+
+
+def slices() -> Iterator[dict[str, Any]]:
+    """Of the autoencoder, for 16 frames."""
+    frames = torch.tensor(sample(0).degraded)
+    vaes = {size: Vae(loading.load_vae(zoo.t2i_source("tiny")), CORES) for size in (16, 8, 4, 2, 1)}
+    for size, vae in vaes.items():
+        vae._slice = size
+    z = vaes[16].encode(frames)
+    for of, given in (("encode", frames), ("decode", z)):
+        found = by_turns({f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()})
+        yield from ({"of": of, "way": way, "milliseconds": taken} for way, taken in found.items())
+
+
+def memory() -> Iterator[dict[str, Any]]:
+    """Of a clip of the demo recipe, in a Ray actor that keeps the memory that it frees, and in one that does not."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    call = [(s.degraded, s.clip) for s in map(sample, range(CLIPS))]
+    actors: Mapping[str, Any] = {"memory given back": Actor.remote(False), "memory kept": Actor.remote(True)}
+    found = by_turns({way: lambda actor=actor: ray.get(actor.run.remote(call)) for way, actor in actors.items()})
+    yield from ({"of": "a clip", "way": way, "milliseconds": taken / CLIPS} for way, taken in found.items())
+
+
+@ray.remote(num_cpus=1, max_concurrency=CONCURRENCY)
+class Actor:
+    """Calls models in a thread of their own, as `runtime.actors.Worker` does."""
+
+    def __init__(self, keep: bool) -> None:
+        if keep:
+            keep_memory()
+        self._line = ThreadPoolExecutor(1)
+        self._enhancer = self._line.submit(load_enhancer, load_recipe("demo"), 1).result()
+
+    def run(self, call: list[Any]) -> Any:
+        """The clips of one call."""
+        return self._line.submit(self._enhancer, *zip(*call, strict=True)).result()
+
+
+def main() -> None:
+    """Print all, and write them if a file is named."""
+    torch.set_num_threads(1)
+    rows = []
+    with torch.inference_mode():
+        for part in (passes, slices, memory):
+            for row in part():
+                rows.append(row)
+                print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms", flush=True)
+    if sys.argv[1:]:
+        write_figures("cores", rows, Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What networks do in another way on a processor's cores: the same but for rounding, in less time."""
+
+# B rows of a batch, F frames of a window, C channels, h/w latent cells, L places, R places of all rows,
+# N attention heads, K keys, D width of a head
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import Tensor, nn
+from torch.nn.functional import group_norm
+
+LARGE_CELLS = 1024  # of a picture
+SHORT_KEYS = 64  # up to so many, two batched products are faster than PyTorch's fused attention
+
+
+def suit_cores(unet: nn.Module) -> None:
+    """Let short attention be two products, and motion modules keep channels together in memory.
+
+    Attention that has a processor of its own stays as it is.
+    """
+    for module in unet.modules():
+        suit(module)
+
+
+def suit(module: Any) -> None:
+    """Change a single module, if it is of a kind that has another way."""
+    if isinstance(module, Attention) and isinstance(module.processor, AttnProcessor2_0) and _plain(module):
+        module.set_processor(ShortAttention())  # pyright: ignore[reportArgumentType]
+    elif isinstance(module, AnimateDiffTransformer3D):
+        module.forward = partial(_along_time, module)  # pyright: ignore[reportAttributeAccessIssue]
+    elif isinstance(module, nn.GroupNorm) and module.affine:
+        module.forward = partial(_normed, module)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _plain(attn: Any) -> bool:
+    """Whether a layer is attention between its projections, as in transformer blocks, and nothing else."""
+    others = (attn.group_norm, attn.spatial_norm, attn.norm_cross, attn.norm_q, attn.norm_k)
+    return not any(others) and not attn.residual_connection and attn.rescale_output_factor == 1
+
+
+class ShortAttention:
+    """What diffusers calls for one attention layer of a transformer block; long ones are left to PyTorch."""
+
+    def __init__(self) -> None:
+        self._base = AttnProcessor2_0()
+
+    def __call__(
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, attention_mask: Any = None
+    ) -> Tensor:
+        h_BLC, seen_BKC = hidden_states, hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if seen_BKC.shape[1] > SHORT_KEYS or attention_mask is not None:
+            return self._base(attn, h_BLC, encoder_hidden_states, attention_mask)
+
+        def heads(x_BLC: Tensor) -> Tensor:
+            x_BNLD = x_BLC.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return x_BNLD.to(torch.float32, memory_format=torch.contiguous_format).flatten(0, 1)
+
+        q, k, v = heads(attn.to_q(h_BLC)), heads(attn.to_k(seen_BKC)), heads(attn.to_v(seen_BKC))
+        scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
+        mixed_BLND = (scores.softmax(-1) @ v).unflatten(0, (-1, attn.heads)).transpose(1, 2)
+        return attn.to_out[0](mixed_BLND.to(h_BLC.dtype, memory_format=torch.contiguous_format).flatten(2))
+
+
+def _normed(norm: nn.GroupNorm, x_BChw: Tensor) -> Tensor:
+    """Of small pictures in fp32: PyTorch's way for them is several times slower in bf16."""
+    groups, weight, bias, eps = norm.num_groups, norm.weight, norm.bias, norm.eps
+    if x_BChw.dtype != torch.bfloat16 or math.prod(x_BChw.shape[2:]) >= LARGE_CELLS:
+        return group_norm(x_BChw, groups, weight, bias, eps)
+    return group_norm(x_BChw.float(), groups, weight.float(), bias.float(), eps).bfloat16()
+
+
+def _along_time(module: Any, hidden_states: Tensor, *unused: Any, num_frames: int = 0) -> Tensor:
+    """As `AnimateDiffTransformer3D.forward`, with two copies of whole rows of channels instead of four of numbers.
+
+    Its layers see nothing of text and timestep; called by place, the number of frames is behind them and the label.
+    """
+    num_frames = num_frames or unused[3]
+    _, channels, height, width = hidden_states.shape
+    tall = (-1, num_frames * height, width, channels)  # a window as one picture: norms are over all of its frames
+    x_BChw = hidden_states.permute(0, 2, 3, 1).reshape(tall).permute(0, 3, 1, 2)
+    x_BhwC = module.norm(x_BChw).permute(0, 2, 3, 1)
+    x_BFLC = module.proj_in(x_BhwC.reshape(-1, num_frames, height * width, channels))
+    x_RFC = x_BFLC.transpose(1, 2).reshape(-1, num_frames, x_BFLC.shape[-1])
+    for block in module.transformer_blocks:
+        x_RFC = block(hidden_states=x_RFC)
+    x_BLFC = x_RFC.unflatten(0, (-1, height * width))
+    made_BFLC = module.proj_out(x_BLFC.transpose(1, 2).contiguous())
+    return made_BFLC.reshape(-1, height, width, channels).permute(0, 3, 1, 2) + hidden_states

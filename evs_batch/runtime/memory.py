@@ -1,0 +1,32 @@
+"""The memory of a worker's process: what it has held, what it may take, and what it keeps."""
+
+import ctypes
+import resource
+import sys
+
+MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # of glibc's mallopt
+LARGEST = 32 << 20  # bytes: glibc takes no more for a threshold
+
+
+def most_held_bytes() -> int:
+    """The most that this process has held: of its GPU, or of the node's memory if it has none."""
+    torch = sys.modules.get("torch")  # a media worker has none, and none is imported for this
+    if torch and torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def limit_data(size_bytes: int) -> None:
+    """What this process may allocate, so that a hostile file does not take the node's memory; shared memory is free."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes if hard < 0 else min(size_bytes, hard), hard))
+
+
+def keep_memory() -> bool:
+    """Let this process keep what it frees, for the next tensors; only where glibc is, and before threads are.
+
+    A page that comes back from the kernel costs more than what a network of a processor does with it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    wanted = ((ARENA_MAX, 1), (MMAP_THRESHOLD, LARGEST), (TRIM_THRESHOLD, 2**31 - 1))
+    return mallopt is not None and all(mallopt(key, value) for key, value in wanted)

@@ -1,0 +1,89 @@
+"""Networks on a processor's cores give what they give as diffusers has them."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import nn
+
+from evs_batch.models import cores, loading, zoo
+from evs_batch.models.hardware import Hardware
+from evs_batch.models.parts import T2I, T2V
+
+TINY, MOTION = zoo.t2i_source("tiny"), zoo.t2v_source("tiny")
+
+
+def t2i() -> Any:
+    return loading.load_unet(TINY).eval()
+
+
+def t2v() -> Any:
+    return loading.load_motion_unet(MOTION, loading.load_unet(TINY)).eval()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(("load", "shape"), [(t2i, (4, 8, 16)), (t2v, (4, 6, 8, 16))])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@torch.inference_mode()
+def test_the_result_differs_by_rounding_alone(load: Any, shape: tuple[int, ...], rows: int, order: torch.memory_format):
+    z, frames = torch.randn(rows, *shape), shape[1] if len(shape) > 3 else 1
+    text = torch.randn(rows * frames, 24, 64)
+    usual, ours = load(), load().to(memory_format=order)
+    cores.suit_cores(ours)
+    found, expected = (unet(z, torch.tensor(300), text).sample for unet in (ours, usual))
+    assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+@torch.inference_mode()
+def test_small_pictures_in_bf16_are_normed_in_fp32():
+    norm, x = nn.GroupNorm(2, 8).bfloat16(), 20 + torch.randn(2, 8, 4, 4).bfloat16()
+    exact = nn.GroupNorm(2, 8)(x.float())
+    cores.suit_cores(nn.Sequential(norm))
+    assert norm(x).dtype is torch.bfloat16
+    assert torch.equal(norm(x), exact.bfloat16())
+    large = torch.randn(1, 8, 32, 32).bfloat16()
+    assert torch.equal(norm(large), nn.functional.group_norm(large, 2, norm.weight, norm.bias))
+
+
+def test_attention_that_has_a_processor_of_its_own_keeps_it():
+    layers = nn.ModuleList([Attention(8, heads=2, dim_head=4), Attention(8, heads=2, dim_head=4)])
+    mine: Any = layers[0]
+    mine.set_processor(own := type("Own", (), {})())
+    cores.suit_cores(layers)
+    assert mine.processor is own
+    assert isinstance(layers[1].processor, cores.ShortAttention)
+
+
+@pytest.mark.parametrize(("keys", "masked"), [(cores.SHORT_KEYS, True), (cores.SHORT_KEYS + 1, False)])
+@torch.inference_mode()
+def test_long_or_masked_attention_is_left_to_pytorch(keys: int, masked: bool, monkeypatch: pytest.MonkeyPatch):
+    layer, seen = Attention(8, heads=2, dim_head=4), torch.randn(1, keys, 8)
+    mask = torch.zeros(1, 1, keys) if masked else None
+    expected = layer(seen[:, :5], seen, attention_mask=mask)
+    calls = []
+    monkeypatch.setattr(
+        AttnProcessor2_0, "__call__", lambda *args, of=AttnProcessor2_0.__call__: calls.append(1) or of(*args)
+    )
+    cores.suit_cores(nn.Sequential(layer))
+    assert torch.equal(layer(seen[:, :5], seen, attention_mask=mask), expected)
+    assert calls
+
+
+@pytest.mark.parametrize(("kind", "suited"), [("cpu", True), ("meta", False)])
+def test_networks_on_a_processor_are_suited_and_others_are_not(
+    kind: str, suited: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Hardware, "place", lambda _self, model: model)
+    hardware = Hardware(torch.device(kind), torch.float32)
+    t2i_unet, t2v_unet = T2I(t2i(), hardware, 16)._unet, T2V(t2v(), hardware)._unet
+    for unet in (t2i_unet, t2v_unet):
+        processors = [module.processor for module in unet.modules() if isinstance(module, Attention)]
+        assert {isinstance(processor, cores.ShortAttention) for processor in processors} == {suited}
+
+
+@pytest.mark.parametrize("options", [{"residual_connection": True}, {"norm_num_groups": 2}, {"qk_norm": "layer_norm"}])
+def test_attention_that_does_more_than_attend_stays_as_it_is(options: dict[str, Any]):
+    layer = Attention(8, heads=2, dim_head=4, **options)
+    cores.suit(layer)
+    assert type(layer.processor) is AttnProcessor2_0
