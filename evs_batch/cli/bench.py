@@ -1,5 +1,6 @@
 """`evs-batch bench`: the measurements that the README quotes."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -152,6 +153,34 @@ def device(
     levers = {name: papers.SETTINGS[name] for name in names}
     rows = papers.compare(folder, size, chosen, wanted, levers, repeats=repeats, changes=overrides)
     _show("device", list(rows), json_file)
+
+
+@app.command()
+def cpu(
+    recipe: str = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    clips: int = typer.Option(16, min=2, help="How many clips of the tiny family's domain."),
+    repeats: int = typer.Option(3, min=1, help="Runs of each way, interleaved, after one that warms up."),
+    cores: int = typer.Option(os.cpu_count() or 1, min=1, help="How many cores each way may use."),
+    json_file: Path | None = JSON,
+) -> None:
+    """The tiny family on this machine's cores, as a job runs it, against a plain diffusers script in fp32."""
+    from evs_batch.bench import cpu as cores_of
+
+    rows = list(cores_of.compare(clips, repeats, recipe, overrides, cores))
+    _show("cpu", rows, json_file, speedup=max(row["speedup"] for row in rows))
+
+
+@app.command()
+def start(
+    folder: Path | None = typer.Option(None, help="Weights of `bench device` instead of the tiny family's."),
+    repeats: int = typer.Option(5, min=1, help="Processes of each kind, interleaved, after one."),
+    json_file: Path | None = JSON,
+) -> None:
+    """How long `--help` takes, and a worker until its first call, against a plain script that loads the same."""
+    from evs_batch.bench import start as started
+
+    _show("start", list(started.compare(folder, repeats)), json_file)
 
 
 @app.command()

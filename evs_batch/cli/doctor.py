@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evs_batch import doctor as checks
-
 STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 WIDE = 200  # columns where no terminal says how many
 
@@ -33,6 +31,7 @@ def doctor(
 
         evs-batch doctor --recipe enhance --output s3://bucket/out s3://bucket/videos
     """
+    from evs_batch import doctor as checks
     from evs_batch.store.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides) if recipe else None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from evs_batch.spec.errors import RunError
-from evs_batch.store import storage
 
 
 def writable(file: Path | None, *inputs: str) -> None:
@@ -17,6 +16,8 @@ def writable(file: Path | None, *inputs: str) -> None:
         return
     if not file.absolute().parent.is_dir():
         raise RunError(str(file), "has no folder to lie in", "make it, or name another file")
+    from evs_batch.store import storage
+
     if any(storage.same(storage.absolute(path), str(file.absolute())) for path in inputs):
         raise RunError(str(file), "is what is read", "name another file")
 

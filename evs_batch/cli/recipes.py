@@ -4,16 +4,15 @@ import json
 
 import typer
 
-from evs_batch.spec import toml
-from evs_batch.spec.recipe import Recipe, recipe_names
-from evs_batch.store.recipes import load_recipe
-
 app = typer.Typer(invoke_without_command=True, help="The ready recipes; `recipes show R` prints one, resolved.")
 
 
 @app.callback()
 def recipes(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
+        from evs_batch.spec.recipe import recipe_names
+        from evs_batch.store.recipes import load_recipe
+
         for name in recipe_names():
             typer.echo(f"{name:<12} {load_recipe(name).composition}")
 
@@ -24,6 +23,9 @@ def show(
     as_toml: bool = typer.Option(False, "--toml", help="As TOML, to be changed and run; default: JSON."),
 ) -> None:
     """Print a recipe with all its keys."""
+    from evs_batch.spec import toml
+    from evs_batch.store.recipes import load_recipe
+
     loaded = load_recipe(recipe).model_dump(mode="json")
     typer.echo(toml.dump(loaded) if as_toml else json.dumps(loaded, indent=2))
 
@@ -31,6 +33,8 @@ def show(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes."""
+    from evs_batch.spec.recipe import Recipe
+
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
 
 

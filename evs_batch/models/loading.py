@@ -68,14 +68,20 @@ def load_text_encoder(source: T2ISource, suffix: str) -> tuple[CLIPTokenizer, An
         return tokenizer, encoder
 
 
-def load_unet(source: T2ISource, loras: Sequence[Lora] = (), pickles: Pickles = ()) -> UNet2DConditionModel:
-    """The T2I noise predictor, with its own LoRAs and the given ones merged into its weights."""
+def load_unet(
+    source: T2ISource, loras: Sequence[Lora] = (), pickles: Pickles = (), dtype: torch.dtype = torch.float32
+) -> UNet2DConditionModel:
+    """The T2I noise predictor, with its own LoRAs and the given ones merged into its weights in fp32.
+
+    Without LoRAs, a diffusers folder's weights come as `dtype` at once.
+    """
+    wanted = [*source.loras, *((lora_place(lora.path), lora.weight) for lora in loras)]
     with _explained(source.weights, source.wanted) as path:
         if path.is_file():
             unet: Any = layouts.unet(layouts.read_tensors(path, pickles, layouts.UNET))
         else:
-            unet = UNet2DConditionModel.from_pretrained(path / "unet", **_SAFE)
-    wanted = [*source.loras, *((lora_place(lora.path), lora.weight) for lora in loras)]
+            as_it_is = {**_SAFE, "torch_dtype": torch.float32 if wanted else dtype}
+            unet = UNet2DConditionModel.from_pretrained(path / "unet", **as_it_is)
     for number, (place, weight) in enumerate(wanted):
         _merge(unet.float(), place, weight, f"lora{number}")
     return unet
@@ -88,7 +94,7 @@ def shared_unet(
     key = (source.weights, source.loras, tuple(loras), hardware)
     unet = _held.get(key)
     if unet is None:
-        unet = _held[key] = hardware.hold(load_unet(source, loras, pickles))
+        unet = _held[key] = hardware.hold(load_unet(source, loras, pickles, hardware.dtype))
     return unet
 
 
@@ -109,9 +115,10 @@ def load_motion_unet(source: T2VSource, spatial: UNet2DConditionModel, pickles: 
         if path.is_file():
             adapter: Any = layouts.motion_adapter(layouts.read_tensors(path, pickles))
         else:
-            adapter = MotionAdapter.from_pretrained(path, **_SAFE)
+            adapter = MotionAdapter.from_pretrained(path, **{**_SAFE, "torch_dtype": spatial.dtype})
         adapter.to(spatial.device, spatial.dtype)
-        motion: Any = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
+        with init_empty_weights():
+            motion: Any = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
         motion.load_state_dict({**spatial.state_dict(), **adapter.state_dict()}, strict=True, assign=True)
         return motion
 

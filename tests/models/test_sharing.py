@@ -9,7 +9,7 @@ from torch import nn
 from evs_batch.models import loading, zoo
 from evs_batch.models.hardware import Hardware
 from evs_batch.models.places import Local
-from evs_batch.spec.recipe import load_recipe
+from evs_batch.spec.recipe import Lora, load_recipe
 from evs_batch.stages import t2i, t2v
 from tests.models import checkpoints
 
@@ -70,3 +70,12 @@ def test_sharing_changes_no_prediction(tmp_path: Path):
     text = torch.randn(4, 7, checkpoints.TEXT_WIDTH, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert torch.allclose(shared(clip, 9, text).sample, alone(clip, 9, text).sample, atol=1e-5)
+
+
+@pytest.mark.parametrize("loras", [(), (Lora(path="tiny-watercolor"),)])
+def test_weights_are_rounded_once(loras: tuple[Lora, ...]):
+    """LoRAs are merged in fp32; without them weights come as they are used."""
+    half, source = Hardware(torch.device("cpu"), torch.bfloat16), zoo.t2i_source("tiny")
+    exact, shared = loading.load_unet(source, loras).state_dict(), loading.shared_unet(source, loras, half)
+    for name, weight in shared.state_dict().items():
+        assert torch.equal(weight, exact[name].bfloat16()), name

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
-from evs_batch.algo.noise import frame_noise
 from evs_batch.bench.device import plain, weights
 from evs_batch.bench.device.clock import Clock, timed
 from evs_batch.bench.levers import LEVERS
@@ -87,7 +85,8 @@ def compare(
             chosen = {name: settings[name] for name in settings if composition == EVS or name in LOSSLESS}
             recipes = {name: recipe(folder, composition, (*more, *changes)) for name, more in chosen.items()}
             script_way = Way(
-                partial(script, video, CLIP.prompt, recipe(folder, composition, changes), noise), of_script
+                partial(script, video, CLIP.prompt, recipe(folder, composition, changes), plain.noise_of(CLIP)),
+                of_script,
             )
             ways = {name: _way(*loaded[name], recipes[name], video) for name in chosen}
             for row in _by_turns(script_way, ways, repeats, peak):
@@ -155,13 +154,6 @@ def moving_blots(frames: int, height: int, width: int) -> np.ndarray:
     coarse = np.random.default_rng(0).random((frames, 3, height // 16, width // 16), np.float32)
     smooth_F3HW = interpolate(torch.from_numpy(coarse), (height, width), mode="bicubic").clamp(0, 1)
     return (smooth_F3HW * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def noise(purpose: str, like_FChw: Tensor) -> Tensor:
-    """What our stages draw for this clip."""
-    count, channels, height, width = like_FChw.shape
-    noise = frame_noise(CLIP.seed, CLIP.id, purpose, range(count), (channels, height, width))
-    return noise.to(like_FChw.device)
 
 
 def _dtype() -> torch.dtype:

@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from evs_batch.algo.noise import frame_noise
 from evs_batch.bench.device.clock import Clock
 from evs_batch.models.zoo import MOTION_DDIM, SD_DDIM
 from evs_batch.spec.recipe import Recipe
+from evs_batch.spec.work import Clip
 
 DECODE_FRAMES = 16  # the default of AnimateDiff's pipelines
 
@@ -88,6 +90,17 @@ class Plain:
     def _text(self, prompts: list[str]) -> Tensor:
         tokens = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self.text(tokens.to(self.device)).last_hidden_state
+
+
+def noise_of(clip: Clip) -> Noise:
+    """What our stages draw for a clip."""
+
+    def noise(purpose: str, like_FChw: Tensor) -> Tensor:
+        count, channels, height, width = like_FChw.shape
+        drawn = frame_noise(clip.seed, clip.id, purpose, range(count), (channels, height, width))
+        return drawn.to(like_FChw.device)
+
+    return noise
 
 
 def watch(script: Plain, clock: Clock) -> None:
