@@ -1,4 +1,4 @@
-"""Draws docs/roofline.png from bench/kernels.json: python docs/make_roofline.py"""
+"""Draws docs/roofline.png from bench/roofline.json: python docs/make_roofline.py"""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ MARKS = {"convolution": "o", "product": "s", "attention": "^"}
 
 def main() -> None:
     """Each kernel by its operations for a byte, in its fastest way."""
-    rows = [row for row in json.loads((ROOT / "bench" / "kernels.json").read_text())["rows"] if "tflops" in row]
+    rows = [row for row in json.loads((ROOT / "bench" / "roofline.json").read_text())["rows"] if "tflops" in row]
     fastest = {row["name"]: row for row in sorted(rows, key=lambda row: row["tflops"])}
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()

@@ -1,6 +1,6 @@
 """What passes of the models and single kernels of the paper's job reach on this machine's device.
 
-    python bench/kernels.py FOLDER [full|small] [--json FILE]
+    python bench/roofline.py FOLDER [full|small] [--json FILE]
 
 Random weights are written to FOLDER, or found there. Passes: the U-Net over 16 frames with guidance, T2V over 16
 frames, the autoencoder for a frame; eager in both orders of weights, and with compiled blocks. Kernels: convolutions,
