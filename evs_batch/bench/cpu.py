@@ -32,8 +32,9 @@ class Setting:
     changes: tuple[str, ...] = ()
 
 
-def settings(cores: int, full: int) -> Mapping[str, Setting]:
-    """From nearest to the plain script to what a job does, one thing at a time."""
+def settings(cores: int, most: int, clips: int) -> Mapping[str, Setting]:
+    """From nearest to the plain script to what a job does, one thing at a time; calls are such that all cores work."""
+    full = min(most, max(1, clips // cores))
     return {
         "a clip at a time": Setting(processes=1, clips_per_call=1),
         "full calls": Setting(processes=1, clips_per_call=full),
@@ -71,10 +72,10 @@ def compare(clips: int, repeats: int, recipe: str, changes: Sequence[str], cores
     asked, samples = load_recipe(recipe, changes), [sample(seed) for seed in range(clips)]
     torch.set_num_threads(cores)
     script = plain.load(TINY, TINY / "motion", torch.device("cpu"), torch.float32)
-    full = max(1, asked.runtime.batch_frames // FRAMES)
+    most = max(1, asked.runtime.batch_frames // FRAMES)
     ways = {PLAIN: Way(lambda: [script(s.degraded, s.clip.prompt, asked, plain.noise_of(s.clip)) for s in samples])}
     with ExitStack() as running:
-        for name, setting in settings(cores, min(full, max(1, clips // cores))).items():
+        for name, setting in settings(cores, most, clips).items():
             ours = load_recipe(recipe, [*changes, *setting.changes])
             processes = running.enter_context(Processes(ours, setting.processes, cores // setting.processes))
             ways[name] = Way(partial(processes, _calls(samples, setting.clips_per_call)))

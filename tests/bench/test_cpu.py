@@ -23,7 +23,7 @@ def test_all_ways_make_the_same_clips(tmp_path: Path, monkeypatch: pytest.Monkey
     written = json.loads(file.read_text())
     script, *ours = written["rows"]
     assert (script["setting"], script["speedup"]) == (cpu.PLAIN, 1.0)
-    assert [row["setting"] for row in ours] == [*cpu.settings(2, 4)]
+    assert [row["setting"] for row in ours] == [*cpu.settings(2, 4, 2)]
     assert min(row["psnr_db"] for row in ours) > 40
     assert written["speedup"] == max(row["speedup"] for row in written["rows"])
     assert re.search(rf"{cpu.PLAIN} *│ [\d.]+ *│ [\d.]+ *│ 1\.000", done.output)
@@ -36,3 +36,9 @@ def test_calls_hold_all_clips_in_their_order():
     assert all(
         (video == samples[int(clip.id)].degraded).all() for call in calls for video, clip in zip(*call, strict=True)
     )
+
+
+@pytest.mark.parametrize(("cores", "clips", "size"), [(2, 16, 4), (8, 16, 2), (32, 16, 1)])
+def test_every_core_has_a_call(cores: int, clips: int, size: int):
+    chosen = cpu.settings(cores, 4, clips)["a process for each core"]
+    assert (chosen.processes, chosen.clips_per_call) == (cores, size)

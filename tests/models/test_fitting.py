@@ -77,3 +77,22 @@ def test_a_model_that_had_to_find_out_gives_what_one_that_knew_gives(options: di
     for found, known in zip(predicted(tight), predicted(T2I(unet, CPU, 2, **options)), strict=True):
         assert torch.equal(found, known)
     assert tight.forward_frames == 2
+
+
+def test_small_pictures_go_on_as_many_at_once_after_large_ones():
+    unet, sizes = loading.load_unet(zoo.t2i_source("tiny")), list[tuple[int, int]]()
+    t2i = T2I(unet, CPU, 8)
+    call: Any = t2i._call
+
+    def little_room(unet: Any, z: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append((len(z), z.shape[-1]))
+        if z[:, 0].numel() > 2 * 16 * 16:
+            raise FULL
+        return call(unet, z, *rest)
+
+    t2i._call = little_room
+    text = torch.randn(1, 8, unet.config["cross_attention_dim"])
+    for side, guidance in ((16, 1.0), (8, 1.0), (8, 2.0), (8, 1.0)):
+        t2i.prompted(text, text, lambda _, g=guidance: g, [8])(torch.randn(8, 4, side, side), torch.tensor(10))
+    assert sizes[2:7] == [(2, 16)] * 4 + [(8, 8)], "8 and 4 of the large ones did not fit"
+    assert sizes[7:] == [(16, 8), (8, 8), (8, 8), (8, 8)], "with guidance, 4 do; without it, still 8"

@@ -1,5 +1,6 @@
 """The pieces of the runtime that need no running Ray."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -169,6 +170,20 @@ print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20)
 """
     held_mb = int(subprocess.check_output([sys.executable, "-c", program], text=True))
     assert (held_mb >= 8 * 24) is keeps
+
+
+def test_models_that_are_there_are_not_frozen_for_ever():
+    worker = Worker(load_recipe("demo"), threads=1)
+    worker._runners = {"t2i": SimpleNamespace()}
+    try:
+        gc.unfreeze()
+        worker.prepare("media")
+        assert gc.get_freeze_count() == 0
+        worker._runners = {}
+        worker.prepare("media")
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 def test_workers_of_models_keep_memory_and_others_give_it_back(monkeypatch: pytest.MonkeyPatch):

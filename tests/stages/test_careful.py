@@ -13,7 +13,8 @@ from evs_batch.spec.recipe import Recipe, load_recipe
 from evs_batch.spec.segments import Segments
 from evs_batch.spec.video import constant_rate
 from evs_batch.spec.work import Clip, Role, Stage, model_stages
-from evs_batch.stages.item import Item
+from evs_batch.stages.careful import Careful
+from evs_batch.stages.item import Item, Result
 from tests.conftest import stripes
 
 FRAMES = 4
@@ -88,3 +89,18 @@ def test_what_overflows_in_fp32_too_fails_with_a_way_out(role: Role):
     getattr(runner, role)._call = lambda *arguments: arguments[1] * torch.nan
     with pytest.raises(NotFiniteError, match=f"latents of {role.upper()}: hold NaN or infinity"):
         run(worker, stage, [0.0])
+
+
+def test_what_fits_in_fp32_is_not_said_of_the_worker():
+    class Fails:
+        def run(self, *_: Any) -> Any:
+            raise NotFiniteError("latents", "hold NaN", "x")
+
+    class Exact:
+        def run(self, *_: Any) -> Any:
+            return [Result(arrays={}, forward_frames=2)]
+
+    stage = model_stages(load_recipe("demo"))[0]
+    item = Item(clip=Clip(id="a", uri="", prompt="x", seed=0), facts=None, output="")
+    (made,) = Careful(Fails(), Exact).run(stage, [item], [{}])
+    assert (made.exact, made.forward_frames) == (True, None)
