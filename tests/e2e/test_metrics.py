@@ -13,6 +13,12 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, wait_until
 from tests.servers import web_server
 
+WANTED = {
+    "ray_evs_clips_total": 1,
+    "ray_evs_workers": 1,
+    "ray_evs_frames_total decode": 40,
+    "ray_evs_artifact_bytes_total decode": 40 * 90 * 160 * 3,
+}
 SHOWN = re.compile(r"ray_(evs_[a-z_]+?)(?:_bucket)?\b")
 
 
@@ -36,8 +42,7 @@ def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manif
                 stage = re.search(r'stage="(\w+)"', labels)
                 key = f"{name} {stage[1] if stage else ''}".strip()
                 found[key] = max(found.get(key, 0), float(value))  # an earlier run's may be there, too
-        decoded = found.get("ray_evs_frames_total decode", 0)
-        return found.get("ray_evs_clips_total", 0) > 0 and found.get("ray_evs_workers", 0) > 0 and decoded >= 40
+        return all(found.get(name, 0) >= least for name, least in WANTED.items())
 
     with web_server(tmp_path, lambda: hurry.wait(1)) as web:
         manifest = make_manifest([{"id": f"clip{n}", "uri": f"{web}/a.mp4", "prompt": "x"} for n in range(24)])
@@ -48,9 +53,7 @@ def test_a_run_can_be_scraped(tmp_path: Path, head: Head, make_video, make_manif
         wait_until(scraped)
         hurry.set()
         assert process.wait(200) == 0
-    assert found["ray_evs_frames_total decode"] >= 40
     assert found["ray_evs_busy_seconds_total decode"] > 0
-    assert found["ray_evs_artifact_bytes_total decode"] >= 40 * 90 * 160 * 3
     assert found["ray_evs_admitted_bytes"] > 0
 
 
