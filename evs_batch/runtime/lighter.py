@@ -20,11 +20,11 @@ def lighter(recipe: Recipe, role: Role) -> Recipe | None:
     if role == "media":
         return None
     if offload := OFFLOAD[runtime.offload]:
-        return with_runtime(recipe, offload=offload)
-    return None if runtime.vae_tiles else with_runtime(recipe, vae_tiles=True)
+        return _with_runtime(recipe, offload=offload)
+    return None if runtime.vae_tiles else _with_runtime(recipe, vae_tiles=True)
 
 
-def with_runtime(recipe: Recipe, **changes: Any) -> Recipe:
+def _with_runtime(recipe: Recipe, **changes: Any) -> Recipe:
     """The recipe with other settings of `runtime`."""
     return recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update=changes)})
 

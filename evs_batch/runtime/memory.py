@@ -25,7 +25,7 @@ def limit_data(size_bytes: int) -> None:
 def keep_memory() -> bool:
     """Let this process keep what it frees, for the next tensors; only where glibc is, and before threads are.
 
-    A page that comes back from the kernel costs more than what a network of a processor does with it.
+    `bench/cores.py` measures what that is worth: a page that the kernel gives anew is cleared first.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     wanted = ((ARENA_MAX, 1), (MMAP_THRESHOLD, LARGEST), (TRIM_THRESHOLD, 2**31 - 1))
