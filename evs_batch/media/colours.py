@@ -5,9 +5,9 @@
 import numpy as np
 
 from evs_batch.media.cuts import cells
+from evs_batch.spec.work import COLOURS_AROUND
 
 GRID = (9, 16)  # cells: colours are compared, not details
-AROUND = 8  # frames on each side that a correction is the mean of: a shift stays, a flicker of the source does not
 
 
 def colours(frames_FHW3: np.ndarray) -> np.ndarray:
@@ -15,8 +15,12 @@ def colours(frames_FHW3: np.ndarray) -> np.ndarray:
     return cells(frames_FHW3, *GRID)
 
 
-def match(frames_FHW3: np.ndarray, source_Fhw3: np.ndarray, cuts_F: np.ndarray, method: str) -> np.ndarray:
-    """Correct (F, H, W, 3) uint8 frames by how their `colours` differ from the source's; never across a cut.
+def match(
+    frames_FHW3: np.ndarray, source_Fhw3: np.ndarray, cuts_F: np.ndarray, method: str, own: slice = slice(None)
+) -> np.ndarray:
+    """Correct the `own` of (F, H, W, 3) uint8 frames by how their `colours` differ from the source's, not across a cut.
+
+    A correction is a mean over neighbouring frames: a shift of a model stays in it, a flicker of the source does not.
 
     `wavelet` replaces what is coarser than the grid (as users of StableSR do, Wang et al. 2023); `adain` gives each
     channel the source's mean and deviation (Huang and Belongie 2017).
@@ -34,19 +38,19 @@ def match(frames_FHW3: np.ndarray, source_Fhw3: np.ndarray, cuts_F: np.ndarray, 
         gain_F113 = (of_source[1] + 1) / (of_result[1] + 1)
         shift_Fhw3 = of_source[0] - gain_F113 * of_result[0]
     spread_Hh, spread_Ww = _linear(height, shift_Fhw3.shape[1]), _linear(width, shift_Fhw3.shape[2])
-    matched_FHW3 = np.empty_like(frames_FHW3)
-    for frame, picture_HW3 in enumerate(frames_FHW3):
+    matched_FHW3 = frames_FHW3.copy()
+    for frame in range(len(frames_FHW3))[own]:
         shift_HW3 = np.einsum("Hh,hwc,Ww->HWc", spread_Hh, shift_Fhw3[frame], spread_Ww, optimize=True)
-        exact_HW3 = picture_HW3 * gain_F113[frame].astype(np.float32) + shift_HW3.astype(np.float32)
+        exact_HW3 = frames_FHW3[frame] * gain_F113[frame].astype(np.float32) + shift_HW3.astype(np.float32)
         matched_FHW3[frame] = np.clip(np.rint(exact_HW3), 0, 255)
-    return matched_FHW3
+    return matched_FHW3[own]
 
 
 def _steady(of_frames: np.ndarray, shots_F: np.ndarray) -> np.ndarray:
     """Means over neighbouring frames of the same shot."""
     made = []
     for frame, shot in enumerate(shots_F):
-        near = slice(max(0, frame - AROUND), frame + AROUND + 1)
+        near = slice(max(0, frame - COLOURS_AROUND), frame + COLOURS_AROUND + 1)
         made.append(of_frames[near][shots_F[near] == shot].mean(0))
     return np.stack(made)
 

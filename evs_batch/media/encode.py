@@ -49,10 +49,11 @@ def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, options: Outp
     with next(files) as first, mux.created(path, facts, options, source) as target:
         with open_video(first) as part:
             video = target.out.add_stream_from_template(video_stream(part), opaque=True)  # AV1's decoder: another name
-            video.time_base = facts.time_base
-            height, width = video.codec_context.height, video.codec_context.width
+            video.time_base, context = facts.time_base, video.codec_context
+            context.framerate, context.sample_aspect_ratio = facts.rate, facts.aspect  # of which a template says less
+            height, width = context.height, context.width
         if options.container != "mkv" and (tag := CODECS[options.codec].always.get("tag")):
-            video.codec_context.codec_tag = tag  # a template has the muxer's usual one
+            context.codec_tag = tag  # a template has the muxer's usual one
         held_back = CODECS[options.codec].held_back
         tracks = target.mux(_moved(chain([first], files), facts, video, held_back, target.clock), video)
         return Written(height=height, width=width, begin_s=target.begin_s, tracks=tracks)

@@ -15,7 +15,7 @@ from evs_batch.spec.errors import MediaError
 from evs_batch.spec.video import HLG, PQ
 
 EXACT = "bicubic+accurate_rnd+full_chroma_int"
-_MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 7: "smpte240m", 9: "bt2020"}
+_MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
 WHITE_NITS = 203  # of graphics in HDR pictures (ITU-R BT.2408)
 PEAK_NITS = 1000
 _TRANSFERS = {PQ: "smpte2084", HLG: "arib-std-b67"}

@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+import imageio_ffmpeg
 
 from evs_batch.media import streams
 from evs_batch.media.files import open_video, video_stream
@@ -66,6 +68,27 @@ def created(path: Path, facts: VideoFacts, options: Output, source: BinaryIO | N
             muxer, settings = MUXERS[options.container], streams.muxing(options.container, opened, INDEX_FIRST)
             with av.open(str(path.absolute()), "w", format=muxer, options=settings) as out:
                 yield Target(out=out, source=opened, facts=facts, begin_s=begin_s)
+        if options.container == "mkv" and facts.aspect != 1:
+            _say_aspect(path, facts.aspect)
+
+
+def _say_aspect(path: Path, aspect: Fraction) -> None:
+    """Write a file once more with the width of its pixels, which PyAV cannot tell the muxer of mkv.
+
+    Raises ValueError with what FFmpeg's program says.
+    """
+    again = path.with_name(f"{path.stem}.aspect{path.suffix}")
+    with av.open(str(path.absolute())) as file:
+        shown = Fraction(file.streams.video[0].width, file.streams.video[0].height) * aspect
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-copyts", "-i", str(path.absolute()),
+        "-map", "0", "-c", "copy", "-aspect", f"{shown.numerator}:{shown.denominator}",
+        "-avoid_negative_ts", "disabled", "-fflags", "+bitexact", str(again.absolute()),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.decode(errors="replace").strip()[-300:])
+    again.replace(path)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from evs_batch.spec.errors import MediaError
 from evs_batch.spec.recipe import Input, Output
 from evs_batch.spec.video import VideoFacts
 
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # H.273 codes to those of swscale; 5 and 6 are the same matrix
+_READABLE = {1, 4, 5, 6, 7, 9}  # matrices by their codes in H.273
 _UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}  # as RGB, by swscale
 _HD_HEIGHT_PX = 720
 Stamps = list[tuple[int | None, int]]  # timestamp and duration of each frame
@@ -218,4 +218,4 @@ def _orientation(frame: Any) -> tuple[int, bool]:
 def _matrix(context: Any) -> int:
     """The tagged colour matrix; an untagged file is taken for BT.709 in HD and for BT.601 below."""
     guess = Colorspace.ITU709 if context.height >= _HD_HEIGHT_PX else Colorspace.ITU601
-    return _MATRICES.get(int(context.colorspace), int(guess))
+    return int(context.colorspace) if int(context.colorspace) in _READABLE else int(guess)

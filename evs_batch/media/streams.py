@@ -23,6 +23,7 @@ _DISCARD_ALL = 48  # FFmpeg's mark of tracks that it reads for itself: names of 
 _OF_THE_FILE = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id", "rotate", "alpha_mode",
 }  # fmt: skip
+_ADTS = 0xFFF0  # how a packet of AAC begins that has a header, which some containers want and others do not
 _STATISTICS = ("_statistics", "number_of_", "bps", "duration-")
 _MP4_KEYS = {
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping",
@@ -32,17 +33,25 @@ _MP4_KEYS = {
 
 @dataclass
 class Copied:
-    """What was written of a track: when it begins, on the result's clock, and all its bytes."""
+    """What was written of a track: how many packets, when the first and last are due on the result's clock, all bytes.
+
+    Packets of a `wrapped` track have headers, which the result may lack.
+    """
 
     kind: str
     codec: str
+    wrapped: bool = False
+    packets: int = 0
     begin_s: float | None = None
+    last_s: float = 0.0
     size_bytes: int = 0
     crc: int = 0
 
     def add(self, packet: Any, data: bytes) -> None:
         at_s = float(packet.pts * packet.time_base)
         self.begin_s = at_s if self.begin_s is None else min(self.begin_s, at_s)
+        self.packets, self.last_s = self.packets + 1, max(self.last_s, at_s)
+        self.wrapped |= self.codec == "aac" and int.from_bytes(data[:2]) & _ADTS == _ADTS
         self.size_bytes += len(data)
         self.crc = zlib.crc32(data, self.crc)
 
@@ -52,7 +61,7 @@ def look(source: Any, pictures: Any, container: str, keep_all: bool) -> tuple[tu
 
     Raises MediaError for sound and subtitles that do not fit into `container`, if `keep_all`.
     """
-    others = [stream for stream in source.streams if not _is_known_otherwise(stream, pictures)]
+    others = [stream for stream in source.streams if stream is not pictures and not _is_known_otherwise(stream)]
     firsts = first_packets(source, [stream for stream in others if stream.type == "audio" or is_cover(stream)])
     tracks, warnings = list[Track](), [*_long_tags(source, pictures)]
     for stream in others:
@@ -70,13 +79,9 @@ def look(source: Any, pictures: Any, container: str, keep_all: bool) -> tuple[tu
     return tuple(tracks), tuple(warnings)
 
 
-def _is_known_otherwise(stream: Any, pictures: Any) -> bool:
-    """The pictures; names of chapters; a time code, which is also a tag of the pictures: a muxer makes it of that."""
-    return (
-        stream is pictures
-        or stream.discard == _DISCARD_ALL
-        or (stream.type == "data" and "timecode" in stream.metadata)
-    )
+def _is_known_otherwise(stream: Any) -> bool:
+    """Names of chapters; a time code, which is also a tag of the pictures: a muxer makes it of that."""
+    return stream.discard == _DISCARD_ALL or (stream.type == "data" and "timecode" in stream.metadata)
 
 
 def _long_tags(source: Any, pictures: Any) -> list[str]:
@@ -215,7 +220,7 @@ def _is_trimmed(packet: Any) -> bool:
 
 def contents(container: Any) -> list[Copied]:
     """What a file has beside its pictures, to be compared with what was copied."""
-    others = [s for s in container.streams if (s.type != "video" or is_cover(s)) and s.discard != _DISCARD_ALL]
+    others = [s for s in container.streams if not _is_known_otherwise(s) and (s.type != "video" or is_cover(s))]
     found = {stream.index: Copied(_kind(stream), codec_name(stream)) for stream in others}
     for packet in packets(container, others):
         found[packet.stream.index].add(packet, bytes(packet))

@@ -6,6 +6,7 @@ import subprocess
 import zipfile
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import imageio_ffmpeg
@@ -20,7 +21,6 @@ TIMEOUT_S = 600
 TIMEOUT_OF_FRAME_S = 1  # more than any picture takes that we write
 TOLERANCE_S = 0.002  # of times: mkv counts milliseconds
 HEADER_BYTES = 1024  # of mp4 and mov that hold their length: the index comes first
-_RENAMED = {"aac", "mov_text"}  # their packets are wrapped in another way in another container
 
 
 def verify(path: Path, facts: VideoFacts, written: Written | None = None) -> None:
@@ -47,7 +47,9 @@ def _verify(path: Path, facts: VideoFacts, written: Written | None) -> None:
         _check_times(_frames_s(path, facts.frames), [float(pts * facts.time_base - begin_s) for pts in facts.pts])
         _check_length(path, facts, alone=not written or not written.tracks)
         tracks = path
-    if written and written.tracks:
+        if written:
+            _check_picture(path, facts, written)
+    if written and (written.tracks or path.suffix != ".zip"):
         _check_tracks(tracks, written.tracks)
 
 
@@ -106,18 +108,42 @@ def _length_s(path: Path) -> float:
         return (file.duration or 0) / av.time_base
 
 
+def _check_picture(path: Path, facts: VideoFacts, written: Written) -> None:
+    """What a player is told of the pictures, and how many chapters there are."""
+    with av.open(str(path.absolute()), metadata_errors="replace") as file:
+        stream, chapters = file.streams.video[0], len(file.chapters())
+        of: Any = stream.codec_context
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+    matrix, primaries, transfer = facts.tags
+    for what, found, wanted in (
+        ("size", (of.width, of.height), (written.width, written.height)),
+        ("pixel aspect", aspect, facts.aspect),
+        ("matrix", int(of.colorspace) or matrix, matrix),  # RGB has none
+        ("primaries and transfer", (int(of.color_primaries), int(of.color_trc)), (primaries, transfer)),
+        ("chapters", chapters, facts.chapters),
+    ):
+        _check(found == wanted, f"{what} of the encoded file: {_words(found)}", f"must be {_words(wanted)}")
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _check_tracks(path: Path, expected: list[Copied]) -> None:
-    """That every track that was copied is there, begins when it did, and has the same bytes."""
+    """That every track that was copied is there, in time from its first to its last packet, with the same bytes."""
     with av.open(str(path.absolute()), metadata_errors="replace") as file:
         found = streams.contents(file)
+    _check(len(found) == len(expected), f"the encoded file has {len(found)} of {len(expected)} tracks", "must have all")
     for number, track in enumerate(expected):
         what = f"{track.kind} track {number + 1} of the encoded file"
         _check(number < len(found) and found[number].kind == track.kind, what, "must be there")
-        apart_s = abs((found[number].begin_s or 0) - (track.begin_s or 0))
+        copy = found[number]
+        apart_s = max(abs((copy.begin_s or 0) - (track.begin_s or 0)), abs(copy.last_s - track.last_s))
+        _check(copy.packets == track.packets, f"{what} has {copy.packets} of {track.packets} packets", "must have all")
         _check(apart_s <= TOLERANCE_S, f"{what} is {apart_s:.3f} s late or early", "must be in time")
-        if track.codec not in _RENAMED:
-            same = (found[number].size_bytes, found[number].crc) == (track.size_bytes, track.crc)
-            _check(same, f"{what} has {found[number].size_bytes} bytes of {track.size_bytes}", "must be the source's")
+        if not track.wrapped:
+            same = (copy.size_bytes, copy.crc) == (track.size_bytes, track.crc)
+            _check(same, f"{what} has {copy.size_bytes} bytes of {track.size_bytes}", "must be the source's")
 
 
 def _check(true: bool, value: str, rule: str) -> None:

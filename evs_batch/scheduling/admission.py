@@ -38,16 +38,20 @@ def credit(path: Sequence[Stage], size: Size, ahead: int = 0) -> Credit:
     """What a clip needs to go on, with some segments ahead of those that wait for each other.
 
     For its last stage a segment waits for its neighbours, for the one before that for their neighbours, and so on.
+    Where a stage looks at pixels of neighbours, a segment and those on each side of it may hold them besides.
     """
     count, neighbours = size.segments.count, [size.segments.neighbours(stage) for stage in path]
+    lent = max((n for n, stage in zip(neighbours, path, strict=True) if "frames" in stage.needs), default=0)
+    around = 2 * lent + 1 if lent else 0
     behind = max(neighbours) + any(stage.first for stage in path)  # done, but others still look at them
     held = min(count, behind + 1 + sum(neighbours) + ahead)
     with_pixels = min(count, max(1, ahead))
     kept = count > 1 and any(stage.first and "frames" in stage.needs for stage in path)
     return Credit(
-        bytes=(with_pixels + kept) * size.pixel_bytes + held * size.latent_bytes,
+        bytes=(min(count, with_pixels + around) + kept) * size.pixel_bytes + held * size.latent_bytes,
         frames=-(-held * size.segments.frames // count),
         with_pixels=with_pixels,
+        lent=lent,
         held=held,
         ahead=held if held == count else held - behind,
     )

@@ -26,13 +26,17 @@ class UnitState:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """Bytes for `held` segments of a clip: `ahead` of them open, `with_pixels` with frames, the others with latents."""
+    """Bytes for `held` segments of a clip: `ahead` of them open, `with_pixels` with frames, the others with latents.
+
+    A segment's frames may be `lent` to so many neighbours on each side, in its last stage.
+    """
 
     bytes: int
     frames: int
     with_pixels: int
     held: int
     ahead: int
+    lent: int = 0
 
 
 @dataclass
@@ -175,8 +179,9 @@ class State:
         if not all(clip.passed(at, unit.at) for at in clip.size.segments.lenders(stage, number)):
             return False
         makes_pixels = "frames" in stage.gives and "frames" not in stage.needs
-        others = [other for other in clip.units.values() if other is not unit]
-        return not makes_pixels or sum(map(self._has_pixels, others)) < clip.credit.with_pixels
+        far = min(clip.units) + clip.credit.lent + 1 if clip.credit.lent else 0  # the oldest waits for those before
+        others = [other for at, other in clip.units.items() if other is not unit and at >= far]
+        return not makes_pixels or number < far or sum(map(self._has_pixels, others)) < clip.credit.with_pixels
 
     def _has_pixels(self, unit: UnitState) -> bool:
         stage = self.policy.path[unit.at]

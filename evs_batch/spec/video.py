@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-BT601, BT709 = 5, 1  # as FFmpeg's scaler counts matrices
+BT601, BT709 = 5, 1  # matrices, as H.273 counts them
 UNSAID = 2
 _SINGLE = {"pts", "durations", "time_base", "rate", "stamped"}
 _ROUNDED_S = 0.0011  # what a clock of milliseconds makes of a constant rate
@@ -34,9 +34,10 @@ class VideoFacts:
 
     `pts` and `durations` are in display order, in units of `time_base` seconds, and as the file has them where it is
     `stamped`; `rotation` is in degrees, counter-clockwise, after a picture is `mirrored`, and already in `width`,
-    `height` and `aspect`. `matrix`, `full_range` and `bits` are what is stored; `primaries` and `transfer` are codes of
-    H.273 (2: not said). `hidden` frames are stored, but an edit list does not show them. `tracks` is all else that the
-    file holds, and `warnings` is what of it a result does not have.
+    `height` and `aspect`. `matrix`, `full_range` and `bits` are what is stored; `matrix`, `primaries` and `transfer`
+    are codes of H.273 (2: not said; of an untagged matrix, the one that is likely). `hidden` frames are stored, but an
+    edit list does not show them. `tracks` is all else that the file holds, and `warnings` is what of it a result does
+    not have.
     """
 
     width: int

@@ -51,6 +51,8 @@ class Stage:
     of_clip: bool = False
 
 
+COLOURS_AROUND = 8  # frames on each side that a correction of colours is the mean of
+
 PROBE = Stage(name="probe", role="media", of_clip=True)
 DECODE = Stage(name="decode", role="media", gives=("frames", "cuts"), in_turn=True, whole=True)
 ENCODE = Stage(name="encode", role="media", needs=("frames",))
@@ -103,5 +105,5 @@ def path(recipe: Recipe) -> tuple[Stage, ...]:
     if recipe.output.colour_match == "none":
         return (PROBE, DECODE, *model_stages(recipe), ENCODE, JOIN)
     decode = replace(DECODE, gives=(*DECODE.gives, "colours"))
-    encode = replace(ENCODE, needs=(*ENCODE.needs, "cuts", "colours"))
+    encode = replace(ENCODE, needs=(*ENCODE.needs, "cuts", "colours"), around=COLOURS_AROUND)
     return (PROBE, decode, *model_stages(recipe), encode, JOIN)

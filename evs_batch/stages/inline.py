@@ -92,7 +92,7 @@ def run_stages(
         for unit, result in zip(items, results, strict=True):
             artifacts.keep(stage, unit, [result.arrays[name] for name in stage.gives])
     made = {
-        unit: coloured(recipe, assemble(encoding, item, iter(artifacts.inputs(encoding, [unit]))))
+        unit: coloured(recipe, encoding, item, assemble(encoding, item, iter(artifacts.inputs(encoding, [unit]))))
         for unit, item in items.items()
     }
     return [np.concatenate([made[unit] for unit in items if unit.clip == str(n)]) for n in range(len(videos))]

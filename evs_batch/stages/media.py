@@ -95,7 +95,7 @@ class MediaRunner:
             _close(self._open.popitem(last=False)[1])
 
     def _encode(self, stage: Stage, item: Item, arrays: Arrays) -> Result:
-        frames_FHW3, facts, options = coloured(self.recipe, arrays), item.known, self.recipe.output
+        frames_FHW3, facts, options = coloured(self.recipe, stage, item, arrays), item.known, self.recipe.output
         with scratch.folder() as folder:
             path = Path(folder) / f"result.{options.container}"
             if item.segments.count > 1:
@@ -158,11 +158,13 @@ class MediaRunner:
         return f"{number:06}.{self.recipe.output.container}"
 
 
-def coloured(recipe: Recipe, arrays: Arrays) -> np.ndarray:
-    """The frames of a result, with the colours of the source where the recipe wants that."""
+def coloured(recipe: Recipe, stage: Stage, item: Item, arrays: Arrays) -> np.ndarray:
+    """The frames of a segment's result, with the colours of the source where the recipe wants that."""
     if "colours" not in arrays:
         return arrays["frames"]
-    return match(arrays["frames"], arrays["colours"], arrays["cuts"], recipe.output.colour_match)
+    start = item.rows(stage).index(item.own.start)
+    own = slice(start, start + len(item.own))
+    return match(arrays["frames"], arrays["colours"], arrays["cuts"], recipe.output.colour_match, own)
 
 
 def _digest(identity: Any) -> str:

@@ -1,6 +1,7 @@
 """Every file of the table goes through the media worker as through a job, and is compared with what ffmpeg shows."""
 
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from evs_batch.media.probe import probe
 from evs_batch.media.streams import PRIMING_S, contents, tags
 from evs_batch.spec.errors import MediaError
 from evs_batch.spec.recipe import Output, Recipe, load_recipe
-from evs_batch.spec.segments import Segments
+from evs_batch.spec.segments import cut
 from evs_batch.spec.video import VideoFacts
-from evs_batch.spec.work import DECODE, ENCODE, PROBE, Clip
+from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages.item import Item
 from evs_batch.stages.media import MediaRunner
 from tests.conftest import ROOT
@@ -26,19 +27,24 @@ from tests.media.cases import CASES, Case, make, markdown
 TOLERANCE_S = 0.001  # of mkv
 
 
-def enhance(source: Path, recipe: Recipe) -> tuple[VideoFacts, np.ndarray, dict[str, Any], Path]:
-    """What a job does of one clip, without Ray: its facts, decoded frames, output row and file."""
+def enhance(source: Path, recipe: Recipe, longest: int = 1000) -> tuple[VideoFacts, np.ndarray, dict[str, Any], Path]:
+    """What a job does of one clip in segments, without Ray: its facts, decoded frames, output row and file."""
     runner, clip = MediaRunner(recipe), Clip(id="a", uri=str(source), prompt="x", seed=1)
     out = source.parent / "out" / f"a.{recipe.output.container}"
     item = Item(clip=clip, facts=None, output=str(out), parts=str(source.parent / "parts"), budget_bytes=10**9)
     (probed,) = runner.run(PROBE, [item], [{}])
     assert probed.probed is not None
     facts = probed.probed.facts
-    item = Item(clip=clip, facts=facts, output=str(out), segments=Segments(facts.frames))
-    (decoded,) = runner.run(DECODE, [item], [{}])
-    (encoded,) = runner.run(ENCODE, [item], [{"frames": decoded.arrays["frames"]}])
-    assert encoded.row is not None
-    return facts, decoded.arrays["frames"], dict(encoded.row), out
+    item, frames = replace(item, facts=facts, segments=cut(facts.frames, longest)), []
+    for number in range(item.segments.count):
+        own = replace(item, number=number)
+        (decoded,) = runner.run(DECODE, [own], [{}])
+        frames.append(decoded.arrays["frames"])
+        (made,) = runner.run(ENCODE, [replace(own, facts=facts.part(own.own))], [{"frames": frames[-1]}])
+    if item.segments.count > 1:
+        (made,) = runner.run(JOIN, [item], [{}])
+    assert made.row is not None
+    return facts, np.concatenate(frames), dict(made.row), out
 
 
 def as_ffmpeg_shows(path: Path, height: int, width: int) -> np.ndarray:
@@ -78,17 +84,18 @@ def starts_s(path: Path) -> dict[str, float]:
         return {**{track.kind: track.begin_s or 0 for track in contents(file) if track.kind != "cover"}, **begins}
 
 
+@pytest.mark.parametrize("longest", [1000, 7], ids=["whole", "in segments"])
 @pytest.mark.parametrize("name", CASES)
-def test_it_becomes_what_the_table_says(name: str, tmp_path: Path):
+def test_it_becomes_what_the_table_says(name: str, longest: int, tmp_path: Path):
     case = CASES[name]
     exact = ["output.quality=4", "output.pixel_format=yuv444p"]
     recipe = load_recipe("identity", [*exact, *(f"{key}={value}" for key, value in case.recipe.items())])
     source = make(case, tmp_path)
     if case.refused:
         with pytest.raises(MediaError, match=case.refused):
-            enhance(source, recipe)
+            enhance(source, recipe, longest)
         return
-    facts, frames, row, out = enhance(source, recipe)
+    facts, frames, row, out = enhance(source, recipe, longest)
     for fact, value in case.facts.items():
         assert found(facts, fact) == value, fact
     assert case.warned in (row["output_warnings"] or "")
@@ -112,6 +119,8 @@ def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out
         for a, b in zip(result.pts, facts.pts, strict=True)
     ]
     assert max(map(abs, late_s)) <= Fraction(TOLERANCE_S)
+    if found(facts, "even"):
+        assert result.fps == pytest.approx(facts.fps, rel=0.1), "as players show it"
     assert apart(as_ffmpeg_shows(out, facts.height, facts.width), frames) < 2
     languages = [
         [t.language for t in of.tracks if t.copied and t.language not in ("", "und")] for of in (facts, result)

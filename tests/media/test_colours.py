@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 import evs_batch
-from evs_batch.media.colours import AROUND, colours, match
+from evs_batch.media.colours import colours, match
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.spec.work import path
+from evs_batch.spec.segments import cut
+from evs_batch.spec.work import COLOURS_AROUND, path
 from tests.conftest import stripes
 
 FRAMES = 12
@@ -46,7 +47,7 @@ def test_results_may_be_larger_and_sources_smaller_than_the_grid():
 
 @pytest.mark.parametrize("method", ["wavelet", "adain"])
 def test_a_flicker_of_the_source_is_not_taken_over(method: str):
-    steady = np.repeat(stripes(1, 90, 160), 4 * AROUND, 0)
+    steady = np.repeat(stripes(1, 90, 160), 4 * COLOURS_AROUND, 0)
     flicker = np.clip(steady.astype(int) + np.where(np.arange(len(steady)) % 2, 12, -12)[:, None, None, None], 0, 255)
     found = match(steady, colours(flicker.astype(np.uint8)), np.zeros(len(steady), bool), method)
     changes = [np.abs(np.diff(frames.astype(float).mean((1, 2, 3)))).mean() for frames in (flicker, found)]
@@ -68,6 +69,20 @@ def test_the_recipe_asks_for_it_in_a_job_and_in_memory():
     recipe = load_recipe("identity", ["output.colour_match=adain"])
     assert {"cuts", "colours"} < set(path(recipe)[-2].needs)
     assert "colours" in path(recipe)[1].gives
+
+
+@pytest.mark.parametrize("method", ["wavelet", "adain"])
+def test_segments_are_matched_as_the_whole_clip_is(method: str):
+    """A source that becomes brighter, a result that does not."""
+    source = np.clip(np.arange(40)[:, None, None, None] * 4 + stripes(40, 90, 160) // 4, 0, 255).astype(np.uint8)
+    result, none = np.full_like(source, 90), np.zeros(40, bool)
+    encode, segments = path(load_recipe("identity", [f"output.colour_match={method}"]))[-2], cut(40, 16)
+    made = []
+    for number in range(segments.count):
+        rows = [frame for _, frames in segments.seen(encode, number) for frame in frames]
+        own = slice(rows.index(segments.span(number).start), rows.index(segments.span(number)[-1]) + 1)
+        made.append(match(result[rows], colours(source[rows]), none[rows], method, own))
+    assert np.array_equal(np.concatenate(made), match(result, colours(source), none, method))
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_colours_follow_the_tagged_matrix_as_in_another_decoder(matrix: str, tmp
         file.seek(0)
         ours = decode(file, facts).reshape(-1, 3).mean(0)
         file.seek(0)
-        mistaken = decode(file, replace(facts, matrix={1: 5, 5: 1}[facts.matrix])).reshape(-1, 3).mean(0)
+        mistaken = decode(file, replace(facts, matrix={1: 6, 6: 1}[facts.matrix])).reshape(-1, 3).mean(0)
     theirs = np.frombuffer(raw.read_bytes(), np.uint8).reshape(-1, 3).mean(0)
     assert np.abs(ours - theirs).max() <= 2
     assert np.abs(mistaken - theirs).max() > 8

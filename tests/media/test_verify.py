@@ -47,13 +47,25 @@ def test_verification_compares_every_track_with_the_source(film: Path, tmp_path:
     verify(tmp_path / "out.mp4", facts, written)
     (track,) = written.tracks
     for wrong, said in (
-        ([track, track], "audio track 2 .* must be there"),
+        ([track, track], "1 of 2 tracks"),
+        ([replace(track, packets=track.packets + 1)], r"audio track 1 .* \d+ of \d+ packets"),
+        ([replace(track, last_s=track.last_s + 0.5)], r"audio track 1 .* 0\.500 s late or early"),
         ([replace(track, begin_s=0.5)], r"audio track 1 .* 0\.5\d\d s late or early"),
-        ([replace(track, codec="mp3", crc=0)], "audio track 1 .* must be the source's"),
+        ([replace(track, crc=0)], "audio track 1 .* must be the source's"),
         ([replace(track, kind="subtitle")], "subtitle track 1 .* must be there"),
     ):
         with pytest.raises(EncodeError, match=said):
             verify(tmp_path / "out.mp4", facts, replace(written, tracks=wrong))
+    for other, said in (
+        (replace(facts, aspect=Fraction(2)), "pixel aspect of the encoded file: 1: must be 2"),
+        (replace(facts, matrix=9), "matrix of the encoded file"),
+        (replace(facts, transfer=4), "primaries and transfer of the encoded file"),
+        (replace(facts, chapters=3), "chapters of the encoded file: 0: must be 3"),
+    ):
+        with pytest.raises(EncodeError, match=said):
+            verify(tmp_path / "out.mp4", other, written)
+    with pytest.raises(EncodeError, match="size of the encoded file: 96 64: must be 96 66"):
+        verify(tmp_path / "out.mp4", facts, replace(written, height=66))
 
 
 PATCHES = np.array(

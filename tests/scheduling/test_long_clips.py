@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
 from evs_batch.scheduling import events as ev
+from evs_batch.scheduling.admission import credit
 from evs_batch.scheduling.policy import Pool
 from evs_batch.scheduling.state import State
 from evs_batch.spec.recipe import parse_recipe
 from evs_batch.spec.segments import cut
 from evs_batch.spec.work import Unit, path
-from tests.scheduling.world import clips_of, only, play, policy, started, up
+from tests.scheduling.world import World, clips_of, only, play, policy, pools, started, up
 
 LONG = ev.Size(cut(96, 16), 8, 2, (64, 64))  # six segments
 NEAR = path(parse_recipe({"t2v": {"context": 16}}))  # that look at one on each side
@@ -47,6 +50,24 @@ def test_only_as_many_segments_have_frames_as_the_credit_of_their_clip_allows():
     at = {number: state.policy.path[unit.at].name for number, unit in state.clips["a"].units.items()}
     assert at == {0: "t2i_a", 1: "t2i_a", 2: "decode", 3: "decode"}
     assert [number for number, unit in state.clips["a"].units.items() if unit.blocked] == [2, 3]
+
+
+MATCHED = path(parse_recipe({"t2v": {"context": 16}, "output": {"colour_match": "adain"}}))  # pixels of neighbours
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_a_credit_is_enough_where_pixels_of_neighbours_are_looked_at(ahead: int):
+    """Whatever comes back first, and nothing is held beyond the credit."""
+    size = ev.Size(cut(320, 16), 8, 2, (64, 64))
+    given = credit(MATCHED, size, ahead)
+    for seed in range(40):
+        crew = pools(t2i=1, t2v=4, media=2)
+        world = World(
+            seed, 1, 0.0, path=MATCHED, pools=crew, budget_bytes=given.bytes, call_frames={"t2i": 16, "t2v": 16}
+        )
+        world.sizes["clip0"] = size
+        world.run()
+        assert (world.commits, world.failures, given.lent) == ({"clip0": 1}, {}, 1)
 
 
 def test_what_an_earlier_run_has_done_is_not_done_again():

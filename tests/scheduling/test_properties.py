@@ -25,6 +25,8 @@ RECIPES = st.sampled_from(
         parse_recipe({"composition": "T2V", "t2v": {"context": 40, "steps": 20}}),
         parse_recipe({"t2v": {"switch_at": [8, 4], "context": 30}}),
         parse_recipe({"composition": "T2I"}),
+        parse_recipe({"t2v": {"context": 16}, "output": {"colour_match": "adain"}}),
+        parse_recipe({"composition": "identity", "output": {"colour_match": "wavelet"}}),
     ]
 )
 
