@@ -91,6 +91,15 @@ def slices() -> Iterator[dict[str, Any]]:
         yield from ({"of": of, "way": way, "milliseconds": taken} for way, taken in found.items())
 
 
+def decoders() -> Iterator[dict[str, Any]]:
+    """Of 16 frames by the T2I's own decoder and by the small one."""
+    own, z = zoo.t2i_source("tiny"), torch.randn(16, 4, 32, 32)
+    small = zoo.decoder_source("tiny-decoder", own)
+    vaes = {"own decoder": Vae(loading.load_vae(own), CORES), small.name: Vae(loading.load_decoder(small), CORES)}
+    found = by_turns({way: partial(vae.decode, z) for way, vae in vaes.items()})
+    yield from ({"of": "decode", "way": way, "milliseconds": taken} for way, taken in found.items())
+
+
 def memory() -> Iterator[dict[str, Any]]:
     """Of a clip of the demo recipe, in a Ray actor that keeps the memory that it frees, and in one that does not."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -120,7 +129,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     with torch.inference_mode():
-        for part in (passes, slices, memory):
+        for part in (passes, slices, decoders, memory):
             for row in part():
                 rows.append(row)
                 print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms", flush=True)

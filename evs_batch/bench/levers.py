@@ -1,22 +1,31 @@
 """Settings that are faster and not the same: what they do to the tiny family's quality; `bench device` times them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from evs_batch.spec.recipe import Recipe
 from evs_batch.store.recipes import load_recipe
 
-LEVERS: Mapping[str, Sequence[str]] = {
-    "cache 2": ("t2i.cache_interval=2",),
-    "cache 3": ("t2i.cache_interval=3",),
-    "guidance in half": ("t2i.guidance_stop=0.5",),
-    "a quarter of the keys": ("t2i.token_downsampling=2",),
-    "cache 3, guidance in half": ("t2i.cache_interval=3", "t2i.guidance_stop=0.5"),
-    "all three": ("t2i.cache_interval=2", "t2i.guidance_stop=0.5", "t2i.token_downsampling=2"),
-}
+_CACHE_2, _CACHE_3, _HALF = "t2i.cache_interval=2", "t2i.cache_interval=3", "t2i.guidance_stop=0.5"
+_FEWER_KEYS = "t2i.token_downsampling=2"
 
 
-def recipes(name: str, changes: Sequence[str]) -> dict[str, Recipe]:
+def levers(decoder: str) -> dict[str, Sequence[str]]:
+    """Changes of a recipe by the name of the setting; `decoder` is a small one for the recipe's models."""
+    small = f"t2i.decoder={decoder}"
+    return {
+        "cache 2": (_CACHE_2,),
+        "cache 3": (_CACHE_3,),
+        "guidance in half": (_HALF,),
+        "small decoder": (small,),
+        "a quarter of the keys": (_FEWER_KEYS,),
+        "cache 3, guidance in half": (_CACHE_3, _HALF),
+        "cache 3, guidance in half, small decoder": (_CACHE_3, _HALF, small),
+        "cache 2, guidance in half, a quarter of the keys": (_CACHE_2, _HALF, _FEWER_KEYS),
+    }
+
+
+def recipes(name: str, changes: Sequence[str], decoder: str) -> dict[str, Recipe]:
     """A recipe as it is, and with each lever."""
     return {"none": load_recipe(name, changes)} | {
-        lever: load_recipe(name, [*changes, *more]) for lever, more in LEVERS.items()
+        lever: load_recipe(name, [*changes, *more]) for lever, more in levers(decoder).items()
     }

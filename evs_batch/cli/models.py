@@ -9,7 +9,8 @@ from rich.table import Table
 app = typer.Typer(no_args_is_help=True, help="The model zoo: list it, fetch weights, verify them.")
 
 NAMES = typer.Argument(metavar="NAME…", help="Names of the zoo, or hub ids; `models verify` takes paths too.")
-ROLE = typer.Option("", metavar="t2i|t2v|lora", help="What a name is; default: all that the zoo knows by it, or a T2I.")
+ROLES = "t2i|t2v|decoder|lora"
+ROLE = typer.Option("", metavar=ROLES, help="What a name is; default: all that the zoo knows by it, or a T2I.")
 WIDE = 200  # columns where no terminal says how many
 
 
@@ -24,11 +25,11 @@ def list_models() -> None:
     from evs_batch.models import zoo
 
     table = Table("name", "role", "weights", "GB", "licence", "here", box=None, pad_edge=False)
-    for role, entries in (("t2i", zoo.T2I_MODELS), ("t2v", zoo.T2V_MODELS), ("lora", zoo.LORAS)):
+    for role, (entries, _) in zoo.ROLES.items():
         for name, entry in entries.items():
             for number, place in enumerate(zoo.places(entry)):
                 first = (name, role) if number == 0 else ("", "")
-                size = f"{place.gigabytes:.1f}" if place.gigabytes else ""
+                size = f"{place.gigabytes:.3g}" if place.gigabytes else ""
                 table.add_row(*first, str(place), size, place.licence, "yes" if place.find() else "no")
     Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
 

@@ -19,7 +19,9 @@ def needed(recipe: Recipe) -> list[zoo.Entry]:
     roles = {stage.role for stage in path(recipe)}
     models: list[zoo.Entry] = []
     if "t2i" in roles:
-        models += [zoo.t2i_source(recipe.t2i.model), *(zoo.lora_place(lora.path) for lora in recipe.t2i.loras)]
+        t2i = zoo.t2i_source(recipe.t2i.model)
+        models += [t2i, *(zoo.lora_place(lora.path) for lora in recipe.t2i.loras)]
+        models += [zoo.decoder_source(recipe.t2i.decoder, t2i)] if recipe.t2i.decoder else []
     if "t2v" in roles:
         t2v = zoo.t2v_source(recipe.t2v.model, recipe.t2v.base)
         zoo.check_pair(zoo.t2i_source(recipe.t2i.model), t2v, recipe.t2v.bridge)

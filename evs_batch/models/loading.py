@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from evs_batch.models import layouts
 from evs_batch.models.hardware import Hardware
 from evs_batch.models.places import Place, locate
-from evs_batch.models.zoo import T2ISource, T2VSource, lora_place
+from evs_batch.models.zoo import DecoderSource, T2ISource, T2VSource, lora_place
 from evs_batch.spec.errors import ModelError
 from evs_batch.spec.recipe import Lora
 
@@ -36,8 +36,18 @@ transformers_logging.disable_progress_bar()
 
 
 def load_vae(source: T2ISource, pickles: Pickles = ()) -> AutoencoderTiny | AutoencoderKL:
-    """The autoencoder, of the class that its config names."""
-    with _explained(source.vae or source.weights, source.wanted) as path:
+    """The autoencoder of a T2I."""
+    return _autoencoder(source.vae or source.weights, source.wanted, pickles)
+
+
+def load_decoder(source: DecoderSource, pickles: Pickles = ()) -> AutoencoderTiny | AutoencoderKL:
+    """The autoencoder whose decoder makes pictures of a T2I's latents."""
+    return _autoencoder(source.weights, source.wanted, pickles)
+
+
+def _autoencoder(place: Place, wanted: str, pickles: Pickles) -> AutoencoderTiny | AutoencoderKL:
+    """Of the class that its config names."""
+    with _explained(place, wanted) as path:
         if path.is_file():
             return layouts.vae(layouts.read_tensors(path, pickles, layouts.VAE))
         folder = path / "vae" if (path / "vae").is_dir() else path

@@ -21,6 +21,10 @@ def verify(model: zoo.Entry) -> Iterator[str]:
         tensors = layouts.read_tensors(locate(model, str(model)))
         yield f"{model}: {len(tensors)} tensors can be read"
         return
+    if isinstance(model, zoo.DecoderSource):
+        loading.load_decoder(model)
+        yield f"{model.name}: every tensor of the decoder is there and fits"
+        return
     base = model if isinstance(model, zoo.T2ISource) else model.spatial
     unet = loading.load_unet(base)
     loading.load_text(base)

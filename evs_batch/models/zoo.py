@@ -94,7 +94,26 @@ class T2VSource:
         return _given(self.base.weights, self.base.tokenizer, self.motion, *(place for place, _ in self.loras))
 
 
-Entry = T2ISource | T2VSource | Place
+@dataclass(frozen=True, kw_only=True)
+class DecoderSource:
+    """An autoencoder of which the decoder alone is used, on latents of one family; "" where nobody says which."""
+
+    name: str
+    weights: Place
+    family: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """What `evs-batch models fetch` is given for it."""
+        return self.name if self.name in DECODERS else f"--role decoder {self.name}"
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All that must be on this machine."""
+        return (self.weights,)
+
+
+Entry = T2ISource | T2VSource | DecoderSource | Place
 
 
 def _given(*places: Place | None) -> tuple[Place, ...]:
@@ -107,7 +126,7 @@ _SD_FILES = (
     "text_encoder/config.json", "text_encoder/model.safetensors",
     "tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
 )  # fmt: skip
-_MOTION_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+_MODEL_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 _RAIL = "creativeml-openrail-m"
 _SD = Hub(
     repo="stable-diffusion-v1-5/stable-diffusion-v1-5", revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
@@ -155,7 +174,7 @@ def _lightning(base: str, steps: int, name: str) -> T2VSource:
 
 def _animatediff(version: int, name: str, revision: str = "main") -> T2VSource:
     repo = f"guoyww/animatediff-motion-adapter-v1-5-{version}"
-    motion = Hub(repo=repo, revision=revision, files=_MOTION_FILES, gigabytes=1.8)
+    motion = Hub(repo=repo, revision=revision, files=_MODEL_FILES, gigabytes=1.8)
     return T2VSource(name=name, base=T2I_MODELS["SD"], motion=motion)
 
 
@@ -172,7 +191,7 @@ T2V_MODELS: Mapping[str, T2VSource] = {
     "animatelcm": T2VSource(
         name="animatelcm",
         base=T2I_MODELS["SD"],
-        motion=Hub(repo=_LCM_REPO, revision=_LCM_REVISION, files=_MOTION_FILES, licence="mit", gigabytes=1.8),
+        motion=Hub(repo=_LCM_REPO, revision=_LCM_REVISION, files=_MODEL_FILES, licence="mit", gigabytes=1.8),
         loras=((Hub(repo=_LCM_REPO, revision=_LCM_REVISION, file="AnimateLCM_sd15_t2v_lora.safetensors"), 0.8),),
         schedule=LCM,
     ),
@@ -182,7 +201,7 @@ T2V_MODELS: Mapping[str, T2VSource] = {
         motion=Hub(
             repo="guoyww/animatediff-motion-adapter-sdxl-beta",
             revision="26c864717b4d4b002bb48ae6c9d6bb431548c6cb",
-            files=_MOTION_FILES,
+            files=_MODEL_FILES,
             gigabytes=0.9,
         ),
     ),
@@ -193,6 +212,15 @@ T2V_MODELS: Mapping[str, T2VSource] = {
 LORAS: Mapping[str, Place] = {
     "tiny-watercolor": Local(TINY / "watercolor" / "pytorch_lora_weights.safetensors"),
     "watercolor": _WATERCOLOR,
+}
+
+_TAESD = Hub(
+    repo="madebyollin/taesd", revision="614f76814bbe30edbe2e627ace1c2234c81a2c0e",
+    files=_MODEL_FILES, licence="mit", gigabytes=0.01,
+)  # fmt: skip
+DECODERS: Mapping[str, DecoderSource] = {
+    "tiny-decoder": DecoderSource(name="tiny-decoder", weights=Local(TINY / "decoder"), family="tiny"),
+    "TAESD": DecoderSource(name="TAESD", weights=_TAESD, family="sd1"),
 }
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
@@ -213,9 +241,21 @@ def t2v_source(name: str, base: str = "") -> T2VSource:
     """A T2V by name, path or hub id of its motion module, on the spatial layers of `base` if that is given."""
     found = T2V_MODELS.get(name)
     if found is None:
-        motion = _place("t2v.model", name, _MOTION_FILES, T2V_MODELS)
+        motion = _place("t2v.model", name, _MODEL_FILES, T2V_MODELS)
         found = T2VSource(name=name, base=T2I_MODELS["SD"], motion=motion)
     return replace(found, base=t2i_source(base)) if base else found
+
+
+def decoder_source(name: str, of: T2ISource) -> DecoderSource:
+    """A decoder for a T2I's latents, by name, path or hub id; raises RecipeError if it is made for other latents."""
+    found = DECODERS.get(name) or _decoder(name)
+    if found.family not in ("", of.family):
+        alike = [other.name for other in DECODERS.values() if other.family == of.family]
+        raise RecipeError(
+            f"t2i.decoder={name!r}", f"must decode latents of the family {of.family} of t2i.model={of.name!r}",
+            f"set t2i.decoder = {alike[0]!r}" if alike else "leave it out",
+        )  # fmt: skip
+    return found
 
 
 def lora_place(name: str) -> Place:
@@ -227,15 +267,15 @@ def lora_place(name: str) -> Place:
 
 def named(name: str, role: str = "") -> list[Entry]:
     """All that a name means in the zoo, or what it means in one role; a path or hub id is a T2I if no role is given."""
-    if role not in ("", *_ROLES):
-        raise ModelError(f"--role {role}", f"must be one of {', '.join(_ROLES)}", "change it or leave it out")
-    found = [table[name] for of, (table, _) in _ROLES.items() if role in ("", of) and name in table]
-    return found or [_ROLES[role or "t2i"][1](name)]
+    if role not in ("", *ROLES):
+        raise ModelError(f"--role {role}", f"must be one of {', '.join(ROLES)}", "change it or leave it out")
+    found = [table[name] for of, (table, _) in ROLES.items() if role in ("", of) and name in table]
+    return found or [ROLES[role or "t2i"][1](name)]
 
 
 def places(entry: Entry) -> tuple[Place, ...]:
     """All that must be on this machine for a model or a LoRA."""
-    return entry.places if isinstance(entry, T2ISource | T2VSource) else (entry,)
+    return (entry,) if isinstance(entry, Place) else entry.places
 
 
 def locate_all(entry: Entry) -> list[Path]:
@@ -245,7 +285,7 @@ def locate_all(entry: Entry) -> list[Path]:
 
 def wanted(entry: Entry) -> str:
     """What `evs-batch models fetch` is to be told."""
-    return entry.wanted if isinstance(entry, T2ISource | T2VSource) else f"--role lora {entry}"
+    return f"--role lora {entry}" if isinstance(entry, Place) else entry.wanted
 
 
 def check_pair(t2i: T2ISource, t2v: T2VSource, bridge: str) -> None:
@@ -275,9 +315,14 @@ def _latent_factor_px(place: Place) -> int:
     return 2 ** (len(json.loads(config.read_text()).get("block_out_channels", "1234")) - 1)
 
 
-_ROLES: Mapping[str, tuple[Mapping[str, Entry], Callable[[str], Entry]]] = {
+def _decoder(name: str) -> DecoderSource:
+    return DecoderSource(name=name, weights=_place("t2i.decoder", name, _MODEL_FILES, DECODERS))
+
+
+ROLES: Mapping[str, tuple[Mapping[str, Entry], Callable[[str], Entry]]] = {
     "t2i": (T2I_MODELS, t2i_source),
     "t2v": (T2V_MODELS, t2v_source),
+    "decoder": (DECODERS, _decoder),
     "lora": (LORAS, lora_place),
 }
 

@@ -54,6 +54,10 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
         RELEASE.format("using_attn"),
     )  # fmt: skip
     loras: tuple[Lora, ...] = key((), "LoRAs to merge, with their weights", "Hu et al. 2022", max_length=8)
+    decoder: str = key(
+        "", "what decodes the last latents: name in the model zoo, path of a diffusers folder, or hub id; empty: the "
+        "model's own; a small one is faster", "TAESD (Bohan 2023)",
+    )  # fmt: skip
     guidance_stop: float = key(
         1.0, "share of the steps that are run after which there is no guidance; less is faster",
         "Kynkäänniemi et al. 2024", ge=0, le=1,
@@ -149,6 +153,9 @@ class Input(BaseModel, frozen=True, extra="forbid"):
     hdr: Literal["tone_map", "refuse"] = key(
         "tone_map", "PQ and HLG video: mapped to BT.709 (Mobius), or its row fails"
     )
+    high_bit_depth: Literal["reduce", "refuse"] = key(
+        "reduce", "more than 8 bits, but not HDR: models see 8 of them, or its row fails"
+    )
     interlaced: Literal["deinterlace", "refuse"] = key(
         "deinterlace", "interlaced video: a frame for each two fields (bwdif), or its row fails"
     )
@@ -190,7 +197,7 @@ class Output(BaseModel, frozen=True, extra="forbid"):
                 f"set output.container = {codec.containers[0]!r}",
             )  # fmt: skip
         if self.container == "zip" and self.previews:
-            raise RecipeError("output.previews", "cannot be made of pictures in a zip file", "leave them out")
+            raise RecipeError("output.previews", "cannot be made of pictures in a zip file", "set it to []")
         if self.pixel_format and self.pixel_format not in codec.pixels:
             raise RecipeError(
                 f"output.pixel_format={self.pixel_format!r}", f"is none of {self.codec}'s",
@@ -227,6 +234,10 @@ class Runtime(BaseModel, frozen=True, extra="forbid"):
     workers: int = key(
         0, "workers of models that an autoscaler is asked for, and that are used at most; 0: as many as fit", ge=0
     )
+    media_workers: int = key(
+        0, "most workers that decode and encode, each on a core; fewer are started if models need fewer. 0: half the "
+        "cores, or without a GPU one for two workers of models", ge=0,
+    )  # fmt: skip
     gpus_per_worker: float = key(
         0.0, "GPUs of one worker, which holds both models; 0.5: two share one; 0: one if there are any at the start",
         ge=0, le=1,

@@ -11,8 +11,9 @@ from torch import Tensor
 from evs_batch.algo import evs
 from evs_batch.models import loading, zoo
 from evs_batch.models.families import FAMILIES
-from evs_batch.models.hardware import check_finite, pick_hardware
+from evs_batch.models.hardware import Hardware, check_finite, pick_hardware
 from evs_batch.models.parts import T2I, Scale, Vae, pad_sides, resize_latents
+from evs_batch.spec.errors import RecipeError
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Artifact, Stage
 from evs_batch.stages.item import Arrays, Item, Result, own_rows
@@ -38,18 +39,35 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
         token_downsampling=recipe.t2i.token_downsampling,
         call=family.call,
     )
-    return T2IRunner(recipe, source, vae, text, t2i, hardware.device)
+    decoder = _load_decoder(recipe, source, vae, hardware) if recipe.t2i.decoder else vae
+    return T2IRunner(recipe, source, vae, text, t2i, decoder, hardware.device)
+
+
+def _load_decoder(recipe: Recipe, source: zoo.T2ISource, vae: Vae, hardware: Hardware) -> Vae:
+    runtime, found = recipe.runtime, zoo.decoder_source(recipe.t2i.decoder, source)
+    decoder = Vae(loading.load_decoder(found, runtime.pickles), hardware, tiles=runtime.vae_tiles)
+    if (decoder.factor_px, decoder.channels) != (vae.factor_px, vae.channels):
+        raise RecipeError(
+            f"t2i.decoder={found.name!r}",
+            f"must decode {vae.channels} channels of cells of {vae.factor_px} pixels, as t2i.model={source.name!r} has",
+            "choose a decoder for these latents, or leave it out",
+        )
+    return decoder
 
 
 @dataclass(frozen=True)
 class T2IRunner:
-    """Encode, refine, stop at the switch; or come back from it, refine to the end and decode."""
+    """Encode, refine, stop at the switch; or come back from it, refine to the end and decode.
+
+    `vae` encodes, `decoder` decodes; they are one unless the recipe names a decoder.
+    """
 
     recipe: Recipe
     source: zoo.T2ISource
     vae: Any
     text: Any
     t2i: Any
+    decoder: Any
     device: torch.device
 
     def run(self, stage: Stage, items: list[Item], inputs: list[Arrays]) -> list[Result]:
@@ -69,7 +87,7 @@ class T2IRunner:
         check_finite("latents of T2I", bridge.x0_FChw)
         if "frames" in stage.gives:
             x0_FChw = torch.cat(own_rows(items, stage, bridge.x0_FChw))
-            frames = self.vae.decode(x0_FChw).split([len(item.own) for item in items])
+            frames = self.decoder.decode(x0_FChw).split([len(item.own) for item in items])
             return [self._cropped(item, clip) for item, clip in zip(items, frames, strict=True)]
         mixed = self.recipe.t2v.entry == "mixed"
         eps_FChw = self._inverted(stage, items, bridge.x0_FChw) if mixed else bridge.eps_FChw

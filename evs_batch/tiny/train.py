@@ -1,5 +1,6 @@
 """Train the tiny family: tokenizer, VAE, T2I with its text encoder, a watercolor LoRA for it, the motion module on
-frozen spatial layers, as AnimateDiff does (Guo et al. 2023), and a few-step student of that (Salimans and Ho 2022)."""
+frozen spatial layers, as AnimateDiff does (Guo et al. 2023), a few-step student of that (Salimans and Ho 2022), and a
+smaller decoder."""
 
 # N pictures, F frames, C latent channels, H/W pixels, h/w latent cells
 
@@ -43,6 +44,7 @@ class Plan:
         (1.0, Schedule(steps=500, learning_rate=5e-4)),
     )
     motion_few: Schedule = Schedule(steps=1200, learning_rate=2e-4, ema=0.99)
+    decoder: Schedule = Schedule(steps=8000, learning_rate=2e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ def train(
     motion = train_motion(bench, vae, text, unet, tokenizer)
     train_few_steps(bench, vae, text, motion, tokenizer)
     train_watercolor(bench, vae, text, unet, tokenizer)
+    train_decoder(bench, vae)
     draw_losses(work, work / "losses.png")
 
 
@@ -161,6 +164,16 @@ def train_watercolor(bench: Bench, vae: Any, text: Any, unet: Any, tokenizer: An
     fit("watercolor", unet, lambda g: t2i_loss(text, unet, tokens, (painted,), g), bench.plan.watercolor, bench.work)
     layers: Any = {name: value.half().contiguous() for name, value in get_peft_model_state_dict(unet).items()}
     StableDiffusionLoraLoaderMixin.save_lora_weights(bench.weights / "watercolor", unet_lora_layers=layers)
+
+
+def train_decoder(bench: Bench, vae: Any) -> None:
+    """A smaller decoder of the same latents, beside the encoder that makes them; as TAESD is for Stable Diffusion."""
+    small = _placed(architecture.build_small_decoder(), bench, "decoder")
+    small.encoder.load_state_dict(vae.encoder.state_dict())
+    small.encoder.requires_grad_(False)
+    small.register_to_config(scaling_factor=vae.config["scaling_factor"])
+    fit("decoder", small, lambda g: vae_loss(small, bench.small_NFHW3, g), bench.plan.decoder, bench.work)
+    _ship(small, bench.weights / "decoder")
 
 
 def _soft_latents(bench: Bench, vae: Any, blur_px: float) -> Tensor:

@@ -23,7 +23,7 @@ UNPINNED = {"guoyww/animatediff-motion-adapter-v1-5-3"}  # its commit could not 
 
 
 def test_what_comes_from_the_hub_is_pinned_to_a_commit():
-    entries = [*zoo.T2I_MODELS.values(), *zoo.T2V_MODELS.values(), *zoo.LORAS.values()]
+    entries = [entry for table, _ in zoo.ROLES.values() for entry in table.values()]
     hubs = [place for entry in entries for place in zoo.places(entry) if isinstance(place, Hub)]
     assert {hub.repo for hub in hubs if not re.fullmatch("[0-9a-f]{40}", hub.revision)} == UNPINNED
     pinned, moving = zoo.t2i_source("me/mine@0123abc").weights, zoo.t2i_source("me/mine").weights

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evs_batch.bench.device.jobs import SETTINGS
+from evs_batch.bench.device.jobs import settings_in
 from evs_batch.planning import costs, table
 from evs_batch.planning.costs import Costs
 from evs_batch.spec.codecs import CODECS, PRESETS
@@ -81,7 +81,7 @@ def test_the_table_says_what_the_device_was_measured_to_take():
     rows = json.loads((ROOT / "bench" / "device.json").read_text())["rows"]
     measured_s = {row["setting"]: row["seconds"] for row in rows if row["part"] == "total"}
     for setting in ("eager", "compiled", "cache 2", "cache 3", "guidance in half"):
-        known = table.of_device("H200", load_recipe("enhance", SETTINGS[setting]))
+        known = table.of_device("H200", load_recipe("enhance", settings_in(ROOT)[setting]))
         models_s = 16 * sum(known.frame_s[stage] for stage in ("t2i_a", "t2v", "t2i_b"))
         assert models_s == pytest.approx(measured_s[setting], rel=0.04), setting
 

@@ -62,7 +62,7 @@ def fake_text(prompts: list[str]) -> torch.Tensor:
 def fake_runners(recipe: Recipe, device: str = "cpu") -> dict[str, Any]:
     where = torch.device(device)
     return {
-        "t2i": T2IRunner(recipe, T2I_SOURCE, FakeVae(where), fake_text, FakeT2I(), where),
+        "t2i": T2IRunner(recipe, T2I_SOURCE, vae := FakeVae(where), fake_text, FakeT2I(), vae, where),
         "t2v": T2VRunner(recipe, T2V_SOURCE, fake_text, FakeT2V(), where),
     }
 

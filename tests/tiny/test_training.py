@@ -48,12 +48,14 @@ def test_the_whole_family_trains_and_loads(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(losses, "CELLS_PER_STEP", 4 * 16**2)  # 4 pictures in a step instead of 32
     monkeypatch.setattr(losses, "TEACHER_STEPS", 8)
     few = Schedule(steps=1, learning_rate=1e-4)
-    plan = Plan(clips=1, vae=few, t2i=few, watercolor=few, motion=((0.5, few), (1.0, few)), motion_few=few)
+    plan = Plan(clips=1, vae=few, t2i=few, watercolor=few, motion=((0.5, few), (1.0, few)), motion_few=few, decoder=few)
     train(tmp_path / "work", tmp_path / "weights", plan, device="cpu")
     source = zoo.t2i_source(str(tmp_path / "weights"))
     vae = loading.load_vae(source)
     x = data.to_signed(np.load(tmp_path / "work" / "clips.npy")[:, 0])
     assert (vae.encode(x).latents * vae.config["scaling_factor"]).std().item() == pytest.approx(1, abs=0.01)
+    decoder = loading.load_decoder(zoo.decoder_source(str(tmp_path / "weights" / "decoder"), source))
+    assert torch.equal(decoder.encode(x).latents, vae.encode(x).latents), "it keeps the encoder"
     tokenizer, encoder = loading.load_text(source)
     assert tokenizer("a red star").input_ids[0] == tokenizer.bos_token_id
     assert encoder.config.hidden_size == 64
@@ -66,7 +68,7 @@ def test_the_whole_family_trains_and_loads(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "work" / "losses.png").read_bytes().startswith(b"\x89PNG")
 
     still = Schedule(steps=1, learning_rate=0.0)
-    plan = Plan(clips=1, vae=few, t2i=still, watercolor=few, motion=((1.0, still),), motion_few=few)
+    plan = Plan(clips=1, vae=few, t2i=still, watercolor=few, motion=((1.0, still),), motion_few=few, decoder=few)
     train(tmp_path / "later", tmp_path / "longer", plan, device="cpu", start=tmp_path / "weights")
     for part in ("vae", "text_encoder", "unet", "motion"):
         (file,) = (tmp_path / "weights" / part).glob("*.safetensors")

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from evs_batch.bench.device import plain, weights
 from evs_batch.bench.device.clock import Clock, timed
-from evs_batch.bench.levers import LEVERS
+from evs_batch.bench.levers import levers
 from evs_batch.evaluate.reference import psnr
 from evs_batch.models.hardware import device
 from evs_batch.spec.recipe import Recipe
@@ -27,7 +27,6 @@ EVS = "T2I+[T2V]+T2I"
 COMPOSITIONS = (EVS, "T2I", "T2V", "T2I+T2V")
 COMPILED = ("runtime.compile=static",)
 LOSSLESS: Mapping[str, Sequence[str]] = {"eager": (), "compiled": COMPILED}
-SETTINGS = {**LOSSLESS, **{name: (*COMPILED, *changes) for name, changes in LEVERS.items()}}
 PARTS = ("encode", "t2i", "t2v", "decode", "between", "total")
 CLIP = Clip(id="clip", uri="", prompt="a red star over the sea", seed=23)
 MATRIX, PRODUCTS = 8192, 13  # the side of a matrix; how many products, of which the first few warm up
@@ -56,12 +55,18 @@ class Way:
             self.seconds[part].append(self.clock.seconds[part])
 
 
+def settings_in(folder: Path) -> dict[str, Sequence[str]]:
+    """Changes of a recipe by the name of the setting, for weights in a folder."""
+    faster = levers(str(folder / weights.DECODER))
+    return {**LOSSLESS, **{name: (*COMPILED, *changes) for name, changes in faster.items()}}
+
+
 def compare(
     folder: Path,
     size: str = "full",
     jobs: Mapping[str, tuple[int, int]] = JOBS,
     compositions: Sequence[str] = COMPOSITIONS,
-    settings: Mapping[str, Sequence[str]] = SETTINGS,
+    settings: Sequence[str] = (),
     *,
     frames: int = 16,
     repeats: int = 3,
@@ -71,18 +76,20 @@ def compare(
 
     `seconds` and `plain_seconds` are medians, `first_s` is the first run, which compiles; `memory_gb` is what it takes
     beside the weights; `psnr_db` compares with the plain script. Operations are counted once, in the plain script.
-    Settings that change the result are run for EVS alone.
+    Of `settings`, all by default, those that change the result are run for EVS alone.
     """
-    if not (folder / "motion").is_dir():
+    if not (folder / weights.DECODER).is_dir():
         weights.write(folder, size, device())
+    known = settings_in(folder)
+    asked = {name: known[name] for name in settings or known}
     script, of_script = plain.load(folder / "t2i", folder / "motion", device(), _dtype()), Clock()
     plain.watch(script, of_script)
-    loaded = {name: _watched(load_enhancer(recipe(folder, EVS, (*more, *changes)))) for name, more in settings.items()}
+    loaded = {name: _watched(load_enhancer(recipe(folder, EVS, (*more, *changes)))) for name, more in asked.items()}
     peak = peak_tflops(script.dtype)
     for job, sides in jobs.items():
         video = moving_blots(frames, *sides)
         for composition in compositions:
-            chosen = {name: settings[name] for name in settings if composition == EVS or name in LOSSLESS}
+            chosen = {name: asked[name] for name in asked if composition == EVS or name in LOSSLESS}
             recipes = {name: recipe(folder, composition, (*more, *changes)) for name, more in chosen.items()}
             script_way = Way(
                 partial(script, video, CLIP.prompt, recipe(folder, composition, changes), plain.noise_of(CLIP)),
@@ -99,7 +106,7 @@ def _by_turns(script: Way, ways: Mapping[str, Way], repeats: int, peak: float) -
             way.run()
     script.clock.count(script.call)
     for name, way in {"plain": script, **ways}.items():
-        tflop = script.clock.tflop if name not in LEVERS else {}
+        tflop = script.clock.tflop if name in ("plain", *LOSSLESS) else {}
         yield from ({"setting": name, **row} for row in _rows(way, script, tflop, peak))
 
 
@@ -128,7 +135,7 @@ def _watched(enhancer: Enhancer) -> tuple[Enhancer, Clock]:
     clock = Clock()
     for owner, method, part in (
         (t2i.vae, "_encode", "encode"), (t2i.t2i, "_call", "t2i"), (t2v.t2v, "_call", "t2v"),
-        (t2i.vae, "_decode", "decode"),
+        (t2i.decoder, "_decode", "decode"),
     ):  # fmt: skip
         clock.watch(owner, method, part)
     return enhancer, clock

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from evs_batch.models.zoo import TINY
 
+DECODER = "decoder"
 LEVELS, TEXT_TOKENS, VOCABULARY = 4, 77, 49408
 
 
@@ -42,7 +44,7 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def write(folder: Path, size: str, device: torch.device) -> None:
-    """Write `t2i`, a folder as Stable Diffusion 1.5 is, and `motion`, one as AnimateDiff's is, in half precision."""
+    """Write folders as of Stable Diffusion 1.5 (`t2i`), AnimateDiff (`motion`) and TAESD (`decoder`), in fp16."""
     shape = SHAPES[size]
     unet: dict[str, Any] = {"block_out_channels": shape.unet, "cross_attention_dim": shape.text["hidden_size"]}
     vae: dict[str, Any] = {
@@ -60,6 +62,7 @@ def write(folder: Path, size: str, device: torch.device) -> None:
             "t2i/vae": AutoencoderKL(**vae),
             "t2i/text_encoder": CLIPTextModel(text),
             "motion": MotionAdapter(block_out_channels=shape.unet),
+            DECODER: AutoencoderTiny(),
         }
     for name, part in parts.items():
         part.half().save_pretrained(folder / name)
