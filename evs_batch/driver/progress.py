@@ -9,6 +9,7 @@ from typing import Any
 from evs_batch.driver.rates import Rates
 from evs_batch.runtime.account import Reached
 from evs_batch.spec.errors import ManifestError
+from evs_batch.spec.version import versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class Progress:
     pools: dict[str, int] = field(default_factory=dict)
     workers: dict[str, int] = field(default_factory=dict)
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=versions)
     state: str = "starting"
     overlap_s: float = 0.0
     reached: Reached | None = None
@@ -101,6 +103,7 @@ class Progress:
             "pools": self.pools,
             "workers": self.workers,
             "processes": self.processes,
+            "versions": self.versions,
             "started_s": self.started_s,
             "updated_s": time.time(),
         }

@@ -42,13 +42,15 @@ class Rates:
     def eta_s(self, frames: float) -> float | None:
         """Seconds until so many frames have passed every stage; None before each stage has done some.
 
-        What calls take is counted, not clips that are finished: so clips on their way count by how far they are.
+        What calls take is counted, not clips that are finished: so clips on their way count by how far they are. Until
+        every stage has done some, workers are starting, which says nothing of what follows.
         """
-        if len(self._looks) < 2:
+        working = [look for look in self._looks if all(look.frames.values())]
+        if not working:
             return None
-        first, last = self._looks[0], self._looks[-1]
+        first, last = working[0], working[-1]
         gone_s = sum(last.busy_s.values()) - sum(first.busy_s.values())
-        if gone_s <= 0 or not all(last.frames.values()):
+        if gone_s <= 0:
             return None
         left_s = sum(
             busy_s / last.frames[name] * max(0.0, frames - last.frames[name]) for name, busy_s in last.busy_s.items()

@@ -45,7 +45,7 @@ def collect(output: str) -> Facts:
         "failures": tally.failures(),
         **_work(records),
         "quality": _quality(output),
-        "recipe": _recipe(output),
+        "recipe": _recipe(output, records),
     }
 
 
@@ -203,8 +203,13 @@ def _finite(table: pa.Table, column: str) -> np.ndarray:
     return values_N[np.isfinite(values_N)]
 
 
-def _recipe(output: str) -> str:
+def _recipe(output: str, records: Sequence[Facts]) -> str:
+    """The recipe, below what it ran on; drivers of one run may differ in that."""
     known = json.loads(storage.read_bytes(storage.join(output, "_run", "run.json")) or b"{}")
+    processes = [process for record in records for process in record.get("processes", {}).values()]
     about = {"evs_version": known.get("evs_version"), "manifest": known.get("manifest", {})}
+    for record in records:
+        about |= {name: record[name] for name in ("versions",) if name in record}
+    about |= {"workers": dict(Counter(p["device"] for p in processes if p.get("role") != "media" and "device" in p))}
     lines = "".join(f"# {name}: {json.dumps(value)}\n" for name, value in about.items())
     return lines + toml.dump(known.get("recipe", {}))

@@ -14,7 +14,7 @@ import ray
 
 from evs_batch.runtime.failures import out_of_memory
 from evs_batch.runtime.lighter import lighter, settings
-from evs_batch.runtime.memory import keep_memory, limit_data, most_held_bytes
+from evs_batch.runtime.memory import device_name, keep_memory, limit_data, most_held_bytes
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Role, Stage
 from evs_batch.stages.item import Arrays, Item, Probed, Result, StageRunner, assemble
@@ -47,10 +47,11 @@ class CallMeta:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerMeta:
-    """Where a worker runs, the role that it has loaded, and all that it holds."""
+    """Where and on what a worker runs, the role that it has loaded, and all that it holds."""
 
     pid: int
     node: str
+    device: str
     role: Role
     load_s: float
     ended_s: float
@@ -103,6 +104,7 @@ class Worker:
         return WorkerMeta(
             pid=os.getpid(),
             node=ray.get_runtime_context().get_node_id(),
+            device=device_name(),
             role=role,
             load_s=time.monotonic() - began_s,
             ended_s=time.time(),

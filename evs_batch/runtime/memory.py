@@ -1,11 +1,25 @@
-"""The memory of a worker's process: what it has held, what it may take, and what it keeps."""
+"""What a worker's process runs on, and its memory: what it has held, what it may take, and what it keeps."""
 
 import ctypes
+import platform
 import resource
 import sys
+from pathlib import Path
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # of glibc's mallopt
 LARGEST = 32 << 20  # bytes: glibc takes no more for a threshold
+
+
+CPUS = Path("/proc/cpuinfo")
+
+
+def device_name() -> str:
+    """Of the GPU that this process computes on, or of the node's processor if it has none."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    lines = CPUS.read_text().splitlines() if CPUS.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def most_held_bytes() -> int:

@@ -23,9 +23,9 @@ def test_rates_are_those_of_the_last_two_minutes():
 
 
 def test_the_end_is_told_from_the_work_that_is_left_also_of_clips_on_their_way():
-    made = rates(look(0.0, 0, 0), look(10.0, 20, 10))  # 50 s of work in 10 s
-    assert made.eta_s(20) == pytest.approx(10 * 3.0 / 5.0)
-    assert made.eta_s(100) == pytest.approx((80 * 1.0 + 90 * 3.0) / 5.0)
+    made = rates(look(0.0, 1, 1), look(10.0, 21, 11))  # 50 s of work in 10 s
+    assert made.eta_s(21) == pytest.approx(10 * 3.0 / 5.0)
+    assert made.eta_s(101) == pytest.approx((80 * 1.0 + 90 * 3.0) / 5.0)
 
 
 def test_nothing_is_told_before_every_stage_has_done_something():
@@ -37,6 +37,21 @@ def test_a_run_that_goes_on_evenly_always_ends_at_the_same_time():
     looks = [look(10.0 * at, 50 * at, 50 * at - 20) for at in range(1, 20)]
     ends = [10.0 * (at + 1) + (rates(*looks[: at + 1]).eta_s(1000) or 0.0) for at in range(2, 19)]
     assert max(ends) - min(ends) < 0.05 * max(ends)
+
+
+@pytest.mark.parametrize("starting_s", [0, 20, 120])
+def test_the_time_that_workers_take_to_start_is_not_taken_for_slowness(starting_s: int):
+    def done(now_s: int) -> int:
+        return max(0, now_s - starting_s) * 5
+
+    made, ends = Rates(), dict[int, float]()
+    for now_s in range(0, starting_s + 150, 2):
+        made.take(look(float(now_s), done(now_s), max(0, done(now_s) - 20)))
+        if (left_s := made.eta_s(2000)) is not None:
+            ends[now_s] = now_s + left_s
+    assert min(ends) <= starting_s + 8
+    for at_s, end_s in ends.items():
+        assert end_s - starting_s == pytest.approx(400, rel=0.05), at_s
 
 
 def test_looks_that_are_too_near_to_each_other_are_one():

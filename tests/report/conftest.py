@@ -27,7 +27,8 @@ SUMS = {"calls": 1, "frames": 12, "busy_s": 1.5}
 STATS = {
     "state": "done", "rows": 3, "manifest_rows": 3, "started_s": 100.0, "updated_s": 190.0, "timeline": CALLS,
     "by_worker": {"model-0": {**SUMS, "idle_s": 2.0}}, "by_stage": {"t2i_a": {**SUMS, "fill": 0.75}},
-    "processes": {"model-0": {"memory_bytes": 2 * 10**9}}, "reached": {"fraction": 0.91, "bottleneck": "model"},
+    "processes": {"model-0": {"memory_bytes": 2 * 10**9, "device": "a GPU"}}, "versions": {"torch": "2.13"},
+    "reached": {"fraction": 0.91, "bottleneck": "model"},
 }  # fmt: skip
 
 

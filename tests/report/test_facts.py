@@ -28,6 +28,8 @@ def test_a_run_in_figures(make_output):
     assert found["calls"][0] == ("model-0", "t2i_a", 1.0, 2.5)
     assert "[t2i]\nsteps = 20" in found["recipe"]
     assert '# evs_version: "1.0"' in found["recipe"]
+    assert '# versions: {"torch": "2.13"}' in found["recipe"]
+    assert '# workers: {"a GPU": 1}' in found["recipe"]
 
 
 def test_failures_are_grouped_with_what_to_do(make_output):

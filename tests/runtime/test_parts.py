@@ -99,9 +99,17 @@ def test_with_offload_a_worker_has_one_model_on_its_gpu():
 
 def test_pinned_pools_are_kept():
     pinned = place(load_recipe("demo"), [{"CPU": 64.0, "GPU": 8.0}], 5, 3)
-    assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(4, ("media",))}
+    assert pinned.pools == {"t2i": Pool(5, ("t2i",)), "t2v": Pool(3, ("t2v",)), "media": Pool(32, ("media",))}
     assert pinned.shares["t2i"].num_gpus == 1.0
     assert place(load_recipe("demo"), [{"CPU": 64.0, "GPU": 8.0}], None, 2).pools["t2i"].size == 6
+
+
+def test_media_workers_have_half_of_the_cores_beside_gpus_or_fewer_if_asked():
+    nodes = [{"CPU": 16.0, "GPU": 2.0}]
+    assert place(load_recipe("demo"), nodes, None, None).pools["media"].size == 8
+    assert place(load_recipe("demo", ["runtime.media_workers=3"]), nodes, None, None).pools["media"].size == 3
+    assert place(load_recipe("demo", ["runtime.media_workers=99"]), nodes, None, None).pools["media"].size == 8
+    assert place(load_recipe("demo"), [{"CPU": 16.0}], None, None).pools["media"].size == 1
 
 
 def test_one_model_needs_one_pool():
@@ -163,7 +171,7 @@ def test_the_time_of_a_call_is_shared_by_frames():
 def test_a_trace_has_a_slice_for_every_call_and_load_on_the_line_of_its_worker():
     timeline = Timeline(100.0)
     held = frozenset[Role](["t2i"])
-    timeline.load("model-0", WorkerMeta(pid=1, node="n", role="t2i", load_s=0.5, ended_s=101.0, held=held))
+    timeline.load("model-0", WorkerMeta(pid=1, node="n", device="d", role="t2i", load_s=0.5, ended_s=101.0, held=held))
     timeline.add(STAGES["t2i_a"], "model-0", {Unit("a"): 10}, meta(101, 105), 100.5)
     name, load, call = timeline.trace()["traceEvents"]
     assert (name["args"]["name"], name["tid"]) == ("model-0", call["tid"])
