@@ -1,6 +1,6 @@
 """Ten minutes of 1080p through the media stages of a worker, segment by segment: frames per second and peak memory.
 
-python bench/ten_minutes.py [MINUTES]
+python bench/ten_minutes.py [MINUTES [encode]]: with `encode`, results are encoded, joined and verified, too.
 """
 
 import resource
@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
 
 from evs_batch.spec.recipe import load_recipe
-from evs_batch.spec.work import DECODE, PROBE, Clip
+from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages.item import Item
 from evs_batch.stages.media import MediaRunner
 
@@ -24,13 +25,13 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB_IN_MB
 
 
-def main(minutes: float) -> None:
+def main(minutes: float, encoded: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mp4"
         source = f"testsrc2=size=1920x1080:rate=25:duration={minutes * 60}"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
         subprocess.run([*command, "-preset", "ultrafast", "-g", "250", str(path)], check=True)
-        runner = MediaRunner(load_recipe("identity"))
+        runner = MediaRunner(load_recipe("identity", ["output.preset=draft"]))
         clip = Clip(id="long", uri=str(path), prompt="", seed=0)
         item = Item(clip=clip, facts=None, output="", parts=folder, budget_bytes=4 * 10**9)
         print(f"before: {peak_mb():.0f} MB")
@@ -40,11 +41,17 @@ def main(minutes: float) -> None:
         print(f"probe: {time.perf_counter() - began_s:.1f} s, {peak_mb():.0f} MB")
         began_s, segments = time.perf_counter(), probed.size.segments
         for number in range(segments.count):
-            runner.run(DECODE, [Item(clip=clip, facts=probed.facts, output="", segments=segments, number=number)], [{}])
+            own = replace(item, facts=probed.facts, output=f"{folder}/out.mp4", segments=segments, number=number)
+            (decoded,) = runner.run(DECODE, [own], [{}])
+            if encoded:
+                part = replace(own, facts=probed.facts.part(own.own))
+                runner.run(ENCODE, [part], [{"frames": decoded.arrays["frames"]}])
+        if encoded:
+            runner.run(JOIN, [replace(item, facts=probed.facts, output=f"{folder}/out.mp4", segments=segments)], [{}])
         seconds = time.perf_counter() - began_s
         print(f"{segments.frames} frames in {segments.count} segments: {segments.frames / seconds:.0f} a second")
         print(f"peak memory of the process: {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10, encoded=sys.argv[2:] == ["encode"])

@@ -149,9 +149,8 @@ def device(
     check_choice("--size", [size], papers.weights.SHAPES)
     chosen = {job: papers.JOBS[job] for job in check_choice("--job", jobs, papers.JOBS) or papers.JOBS}
     wanted = check_choice("--composition", compositions, papers.COMPOSITIONS) or papers.COMPOSITIONS
-    names = check_choice("--setting", settings, papers.SETTINGS) or papers.SETTINGS
-    levers = {name: papers.SETTINGS[name] for name in names}
-    rows = papers.compare(folder, size, chosen, wanted, levers, repeats=repeats, changes=overrides)
+    names = check_choice("--setting", settings, papers.settings_in(folder))
+    rows = papers.compare(folder, size, chosen, wanted, names, repeats=repeats, changes=overrides)
     _show("device", list(rows), json_file)
 
 
@@ -187,6 +186,7 @@ def start(
 def levers(
     recipe: str = RECIPE,
     overrides: list[str] = OVERRIDES,
+    decoder: str = typer.Option("tiny-decoder", help="A small decoder for the recipe's models."),
     clips: int = CLIPS,
     validation: bool = VALIDATION,
     json_file: Path | None = JSON,
@@ -194,7 +194,7 @@ def levers(
     """Settings that are faster and not the same: what each does to the quality."""
     from evs_batch.bench import levers as faster
 
-    rows, _ = _quality("setting", faster.recipes(recipe, overrides), clips, validation)
+    rows, _ = _quality("setting", faster.recipes(recipe, overrides, decoder), clips, validation)
     _show("levers", rows, json_file)
 
 

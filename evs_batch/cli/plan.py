@@ -92,7 +92,8 @@ def _lines(plan: "Plan") -> list[tuple[str, str]]:
     lines = [("rows", f"{survey.rows}, of which {survey.readable} can be enhanced ({every} looked at)")]
     lines += [("", f"{count} {what}") for what, count in survey.problems.most_common(5)]
     lines += [("video", f"{plan.frames} frames, {duration(plan.video_s)}")]
-    pools = ", ".join(f"{pool.size} {name}" for name, pool in placement.pools.items())
+    workers = told.workers if told else {name: pool.size for name, pool in placement.pools.items()}
+    pools = ", ".join(f"{workers[name]} {name}" for name in placement.pools)
     lines += [("workers", f"{pools}; on {plan.nodes} {'node' if plan.nodes == 1 else 'nodes'}, {placement.device}")]
     if told and plan.costs and plan.device_hours is not None:
         lines += [

@@ -52,8 +52,7 @@ def join(path: Path, parts: Iterable[BinaryIO], facts: VideoFacts, options: Outp
             video.time_base, context = facts.time_base, video.codec_context
             context.framerate, context.sample_aspect_ratio = facts.rate, facts.aspect  # of which a template says less
             height, width = context.height, context.width
-        if options.container != "mkv" and (tag := CODECS[options.codec].always.get("tag")):
-            context.codec_tag = tag  # a template has the muxer's usual one
+        encoders.name_codec(context, options)
         held_back = CODECS[options.codec].held_back
         tracks = target.mux(_moved(chain([first], files), facts, video, held_back, target.clock), video)
         return Written(height=height, width=width, begin_s=target.begin_s, tracks=tracks)

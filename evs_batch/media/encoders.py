@@ -33,6 +33,7 @@ _QUALITY: Mapping[str, Mapping[str, str]] = {  # of hardware encoders, by the en
     "nvenc": {"rc": "vbr", "cq": "{}", "bf": "0"},
     "qsv": {"global_quality": "{}", "bf": "0"},
 }
+_HARDWARE_LOSSY_TO = 51
 _HARDWARE_PIXELS = {"yuv420p": "nv12", "yuv420p10le": "p010le"}  # the same samples in the order that hardware takes
 
 
@@ -65,7 +66,7 @@ def pick(options: Output) -> tuple[Codec, dict[str, str]]:
     if not found:
         return codec, codec.options(options.preset, options.quality)
     quality = _QUALITY[found.rpartition("_")[2]]
-    own = {name: value.format(options.quality) for name, value in quality.items()}
+    own = {name: value.format(min(options.quality, _HARDWARE_LOSSY_TO)) for name, value in quality.items()}
     return replace(codec, encoder=found, by_program=False), own
 
 
@@ -99,7 +100,14 @@ def add_stream(out: Any, shape: tuple[int, ...], facts: VideoFacts, options: Out
     video.codec_context.sample_aspect_ratio = facts.aspect
     video.codec_context.thread_count = ENCODER_THREADS
     tag(video.codec_context, facts, video.pix_fmt)
+    name_codec(video.codec_context, options)
     return video
+
+
+def name_codec(context: Any, options: Output) -> None:
+    """The name that players look for, where it is not the muxer's usual one."""
+    if options.container != "mkv" and (name := CODECS[options.codec].always.get("tag")):
+        context.codec_tag = name
 
 
 def packets(frames_FHW3: np.ndarray, facts: VideoFacts, video: Any, clock: int) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from evs_batch.media.mux import Written
 from evs_batch.media.streams import tags
 from evs_batch.spec.codecs import CODECS
 from evs_batch.spec.recipe import Output
-from evs_batch.spec.video import VideoFacts
+from evs_batch.spec.video import UNSAID, VideoFacts
 
 NAME = "{:08}.png"
 TIMES, TRACKS, ABOUT = "timestamps.txt", "tracks.mkv", "about.json"
@@ -31,7 +31,7 @@ def write(path: Path, frames_FHW3: np.ndarray, facts: VideoFacts, options: Outpu
     """Write (F, H, W, 3) uint8 frames as PNG, their times, and the source's other tracks as a file of their own."""
     _, height, width, _ = frames_FHW3.shape
     with zipfile.ZipFile(path, "w") as out:
-        for number, data in enumerate(_encoded(frames_FHW3, options)):
+        for number, data in enumerate(_encoded(frames_FHW3, facts, options)):
             out.writestr(zipfile.ZipInfo(NAME.format(number), _NEVER), data)
         return _finished(out, path, height, width, facts, source)
 
@@ -57,7 +57,7 @@ def _finished(
         begin_s = target.begin_s if target else facts.pts[0] * facts.time_base
     times = [TIMES_HEAD, *(f"{float((pts * facts.time_base - begin_s) * 1000):.6f}" for pts in facts.pts)]
     out.writestr(zipfile.ZipInfo(TIMES, _NEVER), "\n".join(times) + "\n")
-    if source and (about := _about(source)):
+    if source and (about := _about(source, facts)):
         out.writestr(zipfile.ZipInfo(ABOUT, _NEVER), json.dumps(about, indent=1, ensure_ascii=False))
     if target:
         with tracks_path.open("rb") as written, out.open(zipfile.ZipInfo(TRACKS, _NEVER), "w") as member:
@@ -65,8 +65,11 @@ def _finished(
     return Written(height=height, width=width, begin_s=begin_s, tracks=tracks)
 
 
-def _about(source: BinaryIO) -> dict[str, Any]:
-    """Tags of the file and of its pictures, and its chapters in seconds; what there is of them."""
+def _about(source: BinaryIO, facts: VideoFacts) -> dict[str, Any]:
+    """Tags of the file and of its pictures, its chapters in seconds, and what PNG does not say; what there is of them.
+
+    Primaries and transfer are codes of H.273.
+    """
     source.seek(0)
     with open_video(source) as file:
         chapters = [
@@ -74,6 +77,10 @@ def _about(source: BinaryIO) -> dict[str, Any]:
             for chapter in file.chapters()
         ]
         found = {"file": tags(file.metadata), "pictures": tags(video_stream(file).metadata), "chapters": chapters}
+    _, primaries, transfer = facts.tags
+    codes = {"primaries": primaries, "transfer": transfer}
+    found |= {name: code for name, code in codes.items() if code != UNSAID}
+    found |= {"pixel_aspect": str(facts.aspect)} if facts.aspect != 1 else {}
     return {name: value for name, value in found.items() if value}
 
 
@@ -81,10 +88,11 @@ def _others(facts: VideoFacts, source: BinaryIO | None) -> bool:
     return source is not None and any(track.copied for track in facts.tracks)
 
 
-def _encoded(frames_FHW3: np.ndarray, options: Output) -> Iterator[bytes]:
+def _encoded(frames_FHW3: np.ndarray, facts: VideoFacts, options: Output) -> Iterator[bytes]:
     _, height, width, _ = frames_FHW3.shape
     encoder: Any = av.CodecContext.create("png", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "rgb24", Fraction(1)
+    encoder.sample_aspect_ratio = facts.aspect
     encoder.options = CODECS[options.codec].options(options.preset, options.quality)
     for picture_HW3 in frames_FHW3:
         for packet in encoder.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture_HW3), format="rgb24")):

@@ -19,6 +19,7 @@ from evs_batch.spec.recipe import Output
 from evs_batch.spec.video import VideoFacts
 
 POSTER_PX = 1280  # wide at most
+TALLEST_PX = 1280  # a picture of a source or of a result
 TILE_PX, COLUMNS, TILES = 240, 4, 12
 CLIP_PX, CLIP_FRAMES = 360, 120  # high, and long, at most
 _GAP_PX = 4
@@ -31,11 +32,13 @@ class Pair:
         self._readers, self.facts = (before, after), facts
 
     def read(self, frame: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and result, both as large as the result would be that wide, with even sides."""
+        """Source and result, both as large as the result would be that wide, or less, with even sides."""
         pictures = [reader.read(range(frame, frame + 1))[0] for reader in self._readers]
         height, full_width, _ = pictures[1].shape
         shown_width = full_width * float(self.facts.aspect)
-        size = _even(height * width / shown_width), _even(width)
+        high = height * width / shown_width
+        smaller = min(1.0, TALLEST_PX / high)
+        size = _even(high * smaller), _even(width * smaller)
         before_HW3, after_HW3 = (_resized(picture_HW3, *size) for picture_HW3 in pictures)
         return before_HW3, after_HW3
 

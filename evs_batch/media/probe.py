@@ -1,8 +1,9 @@
-"""What a video file holds: all packet headers, and one decoded frame for the displayed orientation."""
+"""What a video file holds: all packet headers, and a few decoded frames: the displayed orientation, fields, alpha."""
 
 import contextlib
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -23,7 +24,8 @@ _HD_HEIGHT_PX = 720
 Stamps = list[tuple[int | None, int]]  # timestamp and duration of each frame
 _FIELDS = range(2, 6)  # FFmpeg's field orders of interlaced streams
 _DECLARING = {"matroska", "webm", "flv"}  # containers whose header says when the last of their streams ends
-OPAQUE = 255
+OPAQUE, BITS = 255, 8
+_LOOKED_AT = (0.25, 0.5, 0.75)  # of the frames, besides the first: a video may begin without fields, or opaque
 _TAIL_S = 1  # that may be missing at most: headers are rounded, and some writers forget the last frames
 
 
@@ -39,10 +41,11 @@ def probe(file: BinaryIO, output: Output = Output(), accepted: Input = Input()) 
         _check(context)
         stamps, hidden = _stamps(source, stream)
         source = _rewound(source, file, opened)
-        frame = _first_frame(source)
+        frame = _next_frame(source)
+        later = [_frame_at(source, share, stamps) for share in _LOOKED_AT]
         stamped = _complete(stamps) and not _out_of_order(stamps, context)
         stamps, lost = _without_leading(stamps, frame) if stamped else (stamps, 0)
-        shown = _shown(frame, stream)
+        shown = _shown(frame, [frame, *later], stream)
         source = _rewound(source, file, opened)
         tracks, left_out = streams.look(source, video_stream(source), output.container, output.unfit == "refuse")
         pts, durations = _timeline(stamps, stream.time_base, _rate(stream))
@@ -52,6 +55,7 @@ def probe(file: BinaryIO, output: Output = Output(), accepted: Input = Input()) 
         facts = VideoFacts(
             width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=_rate(stream),
             matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
+            codec=context.name, pixel_format=context.pix_fmt or "",
             stamped=stamped, primaries=int(context.color_primaries),
             transfer=int(context.color_trc), hidden=hidden, chapters=len(source.chapters()), tracks=tracks, **shown,
         )  # fmt: skip
@@ -71,12 +75,14 @@ def _check(context: Any) -> None:
 
 
 def _check_accepted(facts: VideoFacts, accepted: Input) -> None:
-    for found, rule, what in (
+    for found, rule, key in (
         (facts.hdr, accepted.hdr, "hdr"),
         (facts.interlaced, accepted.interlaced, "interlaced"),
+        (facts.bits > BITS and not facts.hdr, accepted.high_bit_depth, "high_bit_depth"),
     ):
         if found and rule == "refuse":
-            raise MediaError(f"{what} video", f"is refused by input.{what}", f"set input.{what} to what is to be done")
+            what = f"{key.replace('_', ' ')} video"
+            raise MediaError(what, f"is refused by input.{key}", f"set input.{key} to what is to be done")
 
 
 def _warnings(facts: VideoFacts) -> list[str]:
@@ -85,6 +91,7 @@ def _warnings(facts: VideoFacts) -> list[str]:
         "alpha channel is left out": facts.alpha,
         "HDR is mapped to BT.709": facts.hdr,
         "fields are made frames": facts.interlaced,
+        f"models see {BITS} of {facts.bits} bits": facts.bits > BITS and not facts.hdr,
     }
     return [warning for warning, true in found.items() if true]
 
@@ -160,11 +167,21 @@ def _rewound(container: Any, file: BinaryIO, opened: contextlib.ExitStack) -> An
     return container
 
 
-def _first_frame(container: Any) -> Any:
+def _next_frame(container: Any) -> Any:
     try:
         return next(container.decode(video_stream(container)), None)
     except av.FFmpegError:
         return None  # decoding will say what is wrong
+
+
+def _frame_at(container: Any, share: float, stamps: Stamps) -> Any:
+    """A frame about there, if the container can go there."""
+    pts = stamps[int(share * len(stamps))][0]
+    try:
+        container.seek(pts or 0, stream=video_stream(container))
+    except av.FFmpegError:
+        return None
+    return _next_frame(container)
 
 
 def _without_leading(stamps: Stamps, frame: Any) -> tuple[Stamps, int]:
@@ -179,17 +196,17 @@ def _lost(frames: int) -> list[str]:
     return [f"{frames} frames before the first key frame are left out: they cannot be decoded"] if frames else []
 
 
-def _shown(frame: Any, stream: Any) -> dict[str, Any]:
-    """What a picture is, of the first frame where there is one: orientation, depth, fields, alpha."""
+def _shown(frame: Any, some: Sequence[Any], stream: Any) -> dict[str, Any]:
+    """Orientation and depth, of the first frame where there is one; whether some frames are fields, or transparent."""
     pixels = frame.format if frame else stream.codec_context.format
     parts = pixels.components if pixels else ()
     rotation, mirrored = _orientation(frame)
     return {
         "rotation": rotation,
         "mirrored": mirrored,
-        "bits": max((part.bits for part in parts), default=8),
-        "alpha": _is_transparent(frame) or stream.metadata.get("alpha_mode") == "1",
-        "interlaced": bool(frame and frame.interlaced_frame) or stream.codec_context.field_order in _FIELDS,
+        "bits": max((part.bits for part in parts), default=BITS),
+        "alpha": any(map(_is_transparent, some)) or stream.metadata.get("alpha_mode") == "1",
+        "interlaced": any(f and f.interlaced_frame for f in some) or stream.codec_context.field_order in _FIELDS,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import av
 
+from evs_batch.media import languages
 from evs_batch.media.files import is_cover, open_video, reason
 from evs_batch.spec.codecs import MUXERS
 from evs_batch.spec.errors import MediaError
@@ -72,6 +73,10 @@ def look(source: Any, pictures: Any, container: str, keep_all: bool) -> tuple[tu
                 f"{stream.type} in {codec_name(stream)}", f"cannot be copied into {container} ({reason})",
                 f"{_ways_out(stream.type, container)}, or set output.unfit = 'drop'",
             )  # fmt: skip
+        language = stream.metadata.get("language", "")
+        if not reason and language and not languages.named(language, container):
+            lost = f"language {language} of {_kind(stream)} track {stream.index}"
+            warnings.append(f"{lost} is left out: {container} has no code for it")
         if reason:
             kind = "second video" if _kind(stream) == "video" else _kind(stream)
             warnings.append(f"{kind} track {stream.index} ({codec_name(stream)}) is left out: {reason}")
@@ -193,6 +198,8 @@ def copy(source: Any, facts: VideoFacts, out: Any, late_s: Fraction) -> tuple[It
     for stream in wanted:
         targets[stream.index] = target = out.add_stream_from_template(stream)
         target.metadata.update(tags(stream.metadata))
+        if language := languages.named(stream.metadata.get("language", ""), out.format.name):
+            target.metadata["language"] = language
         target.disposition = stream.disposition
     out.metadata.update(tags(source.metadata))
     out.set_chapters([_moved(chapter, late_s) for chapter in source.chapters()])

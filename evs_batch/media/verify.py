@@ -41,16 +41,23 @@ def _verify(path: Path, facts: VideoFacts, written: Written | None) -> None:
             packed.extractall(folder)
         found_s = _frames_s(folder / pictures.NAME.replace("{:08}", "%08d"), facts.frames)
         _check_count(len(found_s), facts.frames)
+        begin_s = written.begin_s if written else facts.pts[0] * facts.time_base
+        stamps = (folder / pictures.TIMES).read_text().splitlines()[1:]
+        _check_times([float(line) / 1000 for line in stamps], _times_s(facts, begin_s))
         tracks = folder / pictures.TRACKS
     else:
         begin_s = written.begin_s if written else Fraction(0)
-        _check_times(_frames_s(path, facts.frames), [float(pts * facts.time_base - begin_s) for pts in facts.pts])
+        _check_times(_frames_s(path, facts.frames), _times_s(facts, begin_s))
         _check_length(path, facts, alone=not written or not written.tracks)
         tracks = path
         if written:
             _check_picture(path, facts, written)
     if written and (written.tracks or path.suffix != ".zip"):
         _check_tracks(tracks, written.tracks)
+
+
+def _times_s(facts: VideoFacts, begin_s: Fraction) -> list[float]:
+    return [float(pts * facts.time_base - begin_s) for pts in facts.pts]
 
 
 def _frames_s(path: Path, frames: int) -> list[float]:

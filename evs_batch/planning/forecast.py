@@ -23,13 +23,15 @@ FEWEST_CLIPS = 400
 class Forecast:
     """`seconds` of the run; `stage_s` of all calls of a stage, on one worker; `pool_s` of each pool if it never waited.
 
-    `in_flight_bytes` is the most that pixels and latents take of the object stores.
+    `in_flight_bytes` is the most that pixels and latents take of the object stores; `workers` are those of each pool
+    that are started: of media workers as many as the models need.
     """
 
     seconds: float
     stage_s: Mapping[str, float]
     pool_s: Mapping[str, float]
     in_flight_bytes: int
+    workers: Mapping[str, int]
 
     @property
     def bottleneck(self) -> str:
@@ -71,8 +73,9 @@ def forecast(recipe: Recipe, placement: Placement, costs: Costs, sizes: Sequence
         role_s[stage.role] += stage_s[stage.name]
     pool_s = {name: sum(role_s[role] for role in pool.roles) / pool.size for name, pool in told.pools.items()}
     return Forecast(
-        seconds=seconds + costs.around_s, stage_s=stage_s, pool_s=pool_s, in_flight_bytes=outcome.most_bytes
-    )
+        seconds=seconds + costs.around_s, stage_s=stage_s, pool_s=pool_s, in_flight_bytes=outcome.most_bytes,
+        workers=dict(outcome.started),
+    )  # fmt: skip
 
 
 def _stage_s(stage: Stage, size: ev.Size, costs: Costs, relative: float) -> float:

@@ -119,8 +119,9 @@ def place(
         threads=max(1, cpus // max(1, workers)),
         labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
     )
-    # Media work is a small fraction of the models': it takes what they leave, so that it can always be placed.
-    media = Pool(max(1, min(-(-workers // 2), cpus // 2) if models else cpus // 2), ("media",))
+    # Media work takes cores that models leave, so that it can always be placed; they are started as models need them.
+    beside = min(-(-workers // 2), cpus // 2) if models and device == "CPU" else cpus // 2
+    media = Pool(max(1, min(beside, asked.media_workers or beside)), ("media",))
     return Placement(
         device=device,
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once

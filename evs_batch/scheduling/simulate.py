@@ -47,7 +47,7 @@ class Durations:
 class Outcome:
     """What a simulated run came to. `busy_s` is the time of model calls, `loads` counts changes of roles.
 
-    `most_bytes` is what clips in flight were promised at once, at most.
+    `most_bytes` is what clips in flight were promised at once, at most; `started` how many workers each pool started.
     """
 
     seconds: float
@@ -57,6 +57,7 @@ class Outcome:
     decisions: int
     loads: int
     most_bytes: int
+    started: Mapping[str, int]
 
 
 @dataclass
@@ -79,7 +80,8 @@ class Simulation:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._number, self._now_s = count(), 0.0
         self._commits: Counter[str] = Counter()
-        self._busy_s, self._decisions, self._loads, self._started, self._most_bytes = 0.0, 0, 0, 0, 0
+        self._busy_s, self._decisions, self._loads, self._most_bytes = 0.0, 0, 0, 0
+        self._started: Counter[str] = Counter()
         self._end: ev.Finish | ev.Abort | None = None
 
     def run(self) -> Outcome:
@@ -99,6 +101,7 @@ class Simulation:
             decisions=self._decisions,
             loads=self._loads,
             most_bytes=self._most_bytes,
+            started=self._started,
         )
 
     def _tick_until(self, limit_s: float) -> None:
@@ -123,9 +126,9 @@ class Simulation:
                 rows = list(islice(self._rows, wanted))
                 return [ev.RowsArrived(tuple(rows), exhausted=len(rows) < wanted)]
             case ev.StartWorker(worker=name, pool=pool):
-                speeds = self._durations.speeds
-                self._workers[name] = _Worker(self._policy.pools[pool].keeps, speeds[self._started % len(speeds)])
-                self._started += 1
+                speeds, number = self._durations.speeds, self._started.total()
+                self._workers[name] = _Worker(self._policy.pools[pool].keeps, speeds[number % len(speeds)])
+                self._started[pool] += 1
                 self._at(self._durations.start_s.get(command.role, 0.0), lambda: self._up(name, command.role))
             case ev.Submit(worker=name) | ev.LoadRole(worker=name):
                 self._workers[name].calls.append(command)

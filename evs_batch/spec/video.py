@@ -34,10 +34,10 @@ class VideoFacts:
 
     `pts` and `durations` are in display order, in units of `time_base` seconds, and as the file has them where it is
     `stamped`; `rotation` is in degrees, counter-clockwise, after a picture is `mirrored`, and already in `width`,
-    `height` and `aspect`. `matrix`, `full_range` and `bits` are what is stored; `matrix`, `primaries` and `transfer`
-    are codes of H.273 (2: not said; of an untagged matrix, the one that is likely). `hidden` frames are stored, but an
-    edit list does not show them. `tracks` is all else that the file holds, and `warnings` is what of it a result does
-    not have.
+    `height` and `aspect`. `codec` and `pixel_format` are FFmpeg's names of what is stored; `matrix`, `full_range` and
+    `bits` are stored, too. `matrix`, `primaries` and `transfer` are codes of H.273 (2: not said; of an untagged matrix,
+    the one that is likely). `hidden` frames are stored, but an edit list does not show them. `tracks` is all else that
+    the file holds, and `warnings` is what of it a result does not have.
     """
 
     width: int
@@ -49,6 +49,8 @@ class VideoFacts:
     matrix: int
     full_range: bool
     aspect: Fraction
+    codec: str = ""
+    pixel_format: str = ""
     rotation: int = 0
     stamped: bool = True
     primaries: int = UNSAID

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import av
 import numpy as np
 
 from evs_batch.media import previews
@@ -147,7 +148,7 @@ class MediaRunner:
                     name, make = previews.KINDS[kind]
                     make(path.with_name(name), pair)
                     storage.publish(path.with_name(name), storage.join(folder, f"{item.clip.id}.{name}"))
-        except (MediaError, EncodeError) as error:
+        except (MediaError, EncodeError, av.FFmpegError) as error:
             return [f"no previews: {error}"]
         return []
 

@@ -86,6 +86,12 @@ CASES: Mapping[str, Case] = {
     ),
     "turned by 45": Case(make="-display_rotation 45 -i {base} -c copy", refused="must be a right angle"),
     "pixels 4:3 as wide": Case(make=f"{video(extra=',setsar=4/3')} {X264}", facts={"aspect": "4/3"}),
+    "pixels 4:3 as wide, sound and a font, into mkv": Case(
+        make=f"{video(extra=',setsar=4/3')} {SOUND.format(1)} -i {{subtitles}} -map 0 -map 1 -map 2 {X264} -c:a aac"
+        " -c:s ass -attach {font} -metadata:s:t mimetype=application/x-truetype-font",
+        name="a.mkv", recipe={"output.container": "mkv"},
+        facts={"aspect": "4/3", "copied": "audio subtitle attachment"},
+    ),
     "pixels 4:3 as wide, turned by 90": Case(
         make=f"{video(extra=',setsar=4/3')} {X264} {{other}} ;; -display_rotation 90 -i {{other}} -c copy",
         facts={"aspect": "3/4", "width": 66},
@@ -98,6 +104,15 @@ CASES: Mapping[str, Case] = {
         make=f"{video()} {SOUND.format(1)} {SOUND.format(0.9)} -map 0 -map 1 -map 2 {X264} -c:a aac"
         " -metadata:s:a:0 language=deu -metadata:s:a:1 language=fra -disposition:a:1 default",
         facts={"copied": "audio audio"},
+    ),
+    "two languages, into mov": Case(
+        make=f"{video()} {SOUND.format(1)} {SOUND.format(0.9)} -map 0 -map 1 -map 2 {X264} -c:a aac"
+        " -metadata:s:a:0 language=ger -metadata:s:a:1 language=fra",
+        recipe={"output.container": "mov"}, facts={"copied": "audio audio"},
+    ),
+    "a language without a code in mov": Case(
+        make=f"{video()} {SOUND.format(1)} {X264} -c:a aac -metadata:s:a:0 language=cat",
+        recipe={"output.container": "mov"}, warned="language cat of audio track 1 is left out",
     ),
     "late sound": Case(
         make=f"{video()} -itsoffset 0.3 {SOUND.format(0.7)} {X264} -c:a aac", facts={"copied": "audio"}
@@ -134,7 +149,8 @@ CASES: Mapping[str, Case] = {
         make=f"{video()} -i {{chapters}} {X264} -map 0 -map_metadata 1 -map_chapters 1", facts={"chapters": 2}
     ),
     "tags with names of their own": Case(
-        make=f"{video()} {X264} -metadata com.example.shot=17 -metadata title=A -movflags use_metadata_tags"
+        make=f"{video()} {X264} -metadata com.example.shot=17 -metadata title=A -movflags use_metadata_tags",
+        facts={"frames": 25},
     ),
     "a cover": Case(
         make="-i {base} -i {picture} -map 0 -map 1 -c copy -disposition:v:1 attached_pic", facts={"copied": "cover"}
@@ -170,27 +186,44 @@ CASES: Mapping[str, Case] = {
     ),
     "a long name of a track, into mov": Case(
         make=f"{TWO} -metadata:s:a handler_name={'h' * 150}", recipe={"output.container": "mov"},
+        facts={"copied": "audio"},
     ),
     "a tag of 70,000 letters": Case(
         make=f"{video()} {X264} -metadata comment={'x' * 70_000}", warned="tag comment is left out",
     ),
-    "a time code": Case(make=f"{video()} {X264} -timecode 01:00:00:00", name="a.mov"),
+    "a time code": Case(make=f"{video()} {X264} -timecode 01:00:00:00", name="a.mov", facts={"copied": ""}),
     "a second video": Case(
         make=f"{video()} {video('64x48')} -map 0 -map 1 {X264}", warned="second video track 1 (h264) is left out"
     ),
-    "no B-frames": Case(make=f"{video()} {X264} -bf 0"),
-    "B-frames, in pyramids": Case(make=f"{video()} {X264} -bf 8 -b-pyramid normal"),
-    "B-frames with negative offsets": Case(make=f"{video()} {X264} -movflags negative_cts_offsets"),
-    "a clock that starts before zero": Case(make=f"{TWO} -bf 0 -avoid_negative_ts disabled -output_ts_offset -0.4"),
-    "a clock that starts late": Case(make=f"{TWO} -output_ts_offset 3600 -muxdelay 0", name="a.ts"),
+    "no B-frames": Case(make=f"{video()} {X264} -bf 0", facts={"hidden": 0, "start_s": 0.0}),
+    "B-frames, in pyramids": Case(
+        make=f"{video()} {X264} -bf 8 -b-pyramid normal", facts={"hidden": 0, "start_s": 0.0}
+    ),
+    "B-frames with negative offsets": Case(
+        make=f"{video()} {X264} -movflags negative_cts_offsets", facts={"hidden": 0, "start_s": 0.0}
+    ),
+    "a clock that starts before zero": Case(
+        make=f"{TWO} -bf 0 -avoid_negative_ts disabled -output_ts_offset -0.4",
+        facts={"hidden": 10, "frames": 15, "start_s": 0.0},
+    ),
+    "a clock that starts late": Case(
+        make=f"{TWO} -output_ts_offset 3600 -muxdelay 0", name="a.ts", facts={"start_s": 3600.0}
+    ),
     "an edit list that hides frames": Case(
         make=f"{video()} {X264} -g 50 {{other}} ;; -ss 0.5 -i {{other}} -c copy", facts={"shown_less": True}
     ),
     "fragments": Case(make=f"{TWO} -movflags frag_keyframe+empty_moov", facts={"frames": 25}),
     "one key frame": Case(make=f"{video(seconds=4)} {X264} -g 999", facts={"frames": 100}),
-    "10 bits": Case(make=f"{video()} -pix_fmt yuv420p10le -c:v libx264", facts={"bits": 10}),
+    "10 bits": Case(
+        make=f"{video()} -pix_fmt yuv420p10le -c:v libx264", facts={"bits": 10}, warned="models see 8 of 10 bits"
+    ),
     "HEVC in 10 bits": Case(
-        make=f"{video()} -pix_fmt yuv420p10le -c:v libx265 -x265-params log-level=error", facts={"bits": 10}
+        make=f"{video()} -pix_fmt yuv420p10le -c:v libx265 -x265-params log-level=error", facts={"bits": 10},
+        warned="models see 8 of 10 bits",
+    ),
+    "10 bits, refused": Case(
+        make=f"{video()} -pix_fmt yuv420p10le -c:v libx264", recipe={"input.high_bit_depth": "refuse"},
+        refused="is refused by input.high_bit_depth",
     ),
     "HDR in PQ": Case(make=HDR.format("smpte2084"), facts={"hdr": True}, warned="HDR is mapped", pixels=False),
     "HDR in HLG": Case(make=HDR.format("arib-std-b67"), facts={"hdr": True}, warned="HDR is mapped", pixels=False),
@@ -221,7 +254,14 @@ CASES: Mapping[str, Case] = {
         facts={"alpha": True},
         warned="alpha channel is left out",
     ),
-    "GIF": Case(make=f"{video(rate='10')} -vf split[a][b];[a]palettegen[p];[b][p]paletteuse", name="a.gif"),
+    "alpha from the 10th frame on": Case(
+        make=f"{video()} -vf format=rgba,colorchannelmixer=aa=0.5:enable=gte(n\\\\,10),format=yuva444p10le"
+        " -c:v prores_ks",
+        name="a.mov", facts={"alpha": True}, warned="alpha channel is left out",
+    ),
+    "GIF": Case(
+        make=f"{video(rate='10')} -vf split[a][b];[a]palettegen[p];[b][p]paletteuse", name="a.gif", facts={"frames": 10}
+    ),
     "WebM": Case(
         make=f"{video()} {SOUND.format(1)} -c:v libvpx -deadline realtime -cpu-used 8 -c:a libopus", name="a.webm",
         facts={"copied": "audio"},
@@ -240,6 +280,12 @@ CASES: Mapping[str, Case] = {
         make=f"{video(rate='50')} -vf {FIELDS} -c:v mpeg2video -q:v 2 -flags +ildct+ilme", name="a.mkv",
         facts={"interlaced": True}, warned="fields are made frames", pixels=False,
     ),
+    "interlaced from the 10th frame on": Case(
+        make=f"{video(seconds=0.4)} -c:v mpeg2video -q:v 2 -flags low_delay {{early}} ;; {video(rate='50')}"
+        f" -vf {FIELDS} -c:v mpeg2video -q:v 2 -flags +ildct+ilme+low_delay -output_ts_offset 0.4 {{late}} ;;"
+        " -i concat:{early}|{late} -c copy",
+        name="a.ts", facts={"interlaced": True}, warned="fields are made frames", pixels=False,
+    ),
     "interlaced, refused": Case(
         make=f"{video('96x64', '50')} -vf {FIELDS} {X264} -flags +ildct+ilme", recipe={"input.interlaced": "refuse"},
         refused="is refused by input.interlaced",
@@ -256,7 +302,7 @@ CASES: Mapping[str, Case] = {
 
 def make(case: Case, folder: Path) -> Path:
     """The file of a case, in a folder."""
-    names = "subtitles.srt chapters.txt font.ttf base.mp4 picture.jpg other.mp4 parts%d.ts"
+    names = "subtitles.srt chapters.txt font.ttf base.mp4 picture.jpg other.mp4 early.ts late.ts parts%d.ts"
     files = {name.partition(".")[0].rstrip("%d"): folder / name for name in names.split()}
     files["subtitles"].write_text(SUBTITLES)
     files["chapters"].write_text(CHAPTERS)
@@ -268,7 +314,7 @@ def make(case: Case, folder: Path) -> Path:
     path = folder / case.name
     for command in case.make.split(" ;; "):
         named = command.format(**files) if "{" in command else command
-        ffmpeg(named, *([] if command.endswith(("{other}", "{parts}")) else [path]))
+        ffmpeg(named, *([] if command.endswith(("{other}", "{early}", "{late}", "{parts}")) else [path]))
     if "cut" in case.facts:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * case.facts["cut"])])
     return path

@@ -64,7 +64,7 @@ def test_verification_compares_every_track_with_the_source(film: Path, tmp_path:
     ):
         with pytest.raises(EncodeError, match=said):
             verify(tmp_path / "out.mp4", other, written)
-    with pytest.raises(EncodeError, match="size of the encoded file: 96 64: must be 96 66"):
+    with pytest.raises(EncodeError, match="size of the encoded file: 130 98: must be 130 66"):
         verify(tmp_path / "out.mp4", facts, replace(written, height=66))
 
 

@@ -1,15 +1,17 @@
 """How long a run takes, by the scheduler itself."""
 
-import math
 from fractions import Fraction
 
 import pytest
 
 from evs_batch.planning.costs import Costs
 from evs_batch.planning.forecast import Forecast, forecast, sizes
+from evs_batch.planning.table import of_device
 from evs_batch.runtime.cluster import place
+from evs_batch.spec.codecs import CODECS
 from evs_batch.spec.recipe import parse_recipe
 from evs_batch.spec.video import constant_rate
+from evs_batch.store.recipes import load_recipe
 
 RECIPE = parse_recipe({})
 COSTS = Costs(
@@ -50,4 +52,21 @@ def test_what_is_in_flight_is_no_more_than_there_is():
 def test_slow_video_files_are_the_bottleneck():
     slow = Costs(**{**vars(COSTS), "frame_s": {**COSTS.frame_s, "encode": 1.0}})
     assert told(1000, costs=slow).bottleneck == "media"
-    assert told(1000, costs=slow).seconds > 1000 * 16 * 1.0 / math.ceil(2 / 2)
+    assert told(1000, costs=slow).seconds > 1000 * 16 * 1.0 / 16
+    assert told(1000, costs=slow).workers == {"media": 16, "model": 2}
+    assert told(1000).workers["media"] < 8, "as many as models need"
+
+
+FASTEST = ("runtime.compile=static", "t2i.cache_interval=3", "t2i.guidance_stop=0.5")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_eight_cores_for_a_gpu_are_enough_for_every_codec_at_its_slowest(codec: str):
+    changes = [*FASTEST, f"output.codec={codec}", f"output.container={CODECS[codec].containers[0]}"]
+    recipe = load_recipe("enhance", [*changes, "output.preset=archive", "output.previews=[]"])
+    placement = place(recipe, [{"GPU": 8, "CPU": 64}], None, None)
+    seen = sizes(recipe, [constant_rate(16, 320, 512, Fraction(24))], placement.budget_bytes)
+    found = forecast(recipe, placement, of_device("H200", recipe), seen, 1000)
+    models_s = sum(found.stage_s[name] for name in ("t2i_a", "t2v", "t2i_b")) / 8
+    assert found.bottleneck == "model"
+    assert found.seconds < 1.1 * models_s

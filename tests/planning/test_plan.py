@@ -31,7 +31,7 @@ def test_a_plan_for_gpus_that_are_not_here(make_video, make_manifest):
     assert made.survey.readable == 50
     assert (made.frames, made.video_s) == (300, pytest.approx(12.0))
     assert made.nodes == 2
-    assert {name: pool.size for name, pool in made.placement.pools.items()} == {"media": 8, "model": 16}
+    assert {name: pool.size for name, pool in made.placement.pools.items()} == {"media": 64, "model": 16}
     assert made.forecast is not None
     assert made.device_hours == pytest.approx(16 * made.forecast.seconds / 3600)
     assert made.why_not == ()

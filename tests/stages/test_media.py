@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evs_batch.media.decode import decode
+from evs_batch.media.encode import encode
 from evs_batch.media.probe import probe
 from evs_batch.spec.errors import EncodeError, MediaError, RecipeError
 from evs_batch.spec.recipe import Recipe, load_recipe, parse_recipe
@@ -51,6 +52,21 @@ def run(runner: media.MediaRunner, stage: Any, item: Item, **arrays: np.ndarray)
     if item.facts and not stage.whole:
         item = replace(item, facts=item.facts.part(item.own))
     return runner.run(stage, [item], [arrays])[0]
+
+
+def test_a_result_that_is_not_right_is_not_published(film: Path, monkeypatch: pytest.MonkeyPatch):
+    def careless(path: Path, frames: np.ndarray, facts: VideoFacts, *rest: Any) -> Any:
+        return encode(path, frames[:-1], facts.part(range(facts.frames - 1)), *rest)
+
+    runner, whole = media.MediaRunner(load_recipe("identity")), item(film, Segments(FRAMES), 0)
+    frames = run(runner, DECODE, whole).arrays["frames"]
+    monkeypatch.setattr(media, "encode", careless)
+    with pytest.raises(EncodeError, match="39 of 40 frames"):
+        run(runner, ENCODE, whole, frames=frames)
+    assert not Path(whole.output).exists()
+    monkeypatch.undo()
+    assert run(runner, ENCODE, whole, frames=frames).row["num_frames"] == FRAMES
+    assert Path(whole.output).exists()
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
