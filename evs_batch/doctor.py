@@ -216,6 +216,11 @@ def _storages(asked: Asked) -> Iterator[Finding]:
     storage.configure(asked.recipe.runtime.storage if asked.recipe else ())
     usable = [protocol for protocol, package in STORAGES.items() if find_spec(package)]
     yield Finding("storages", "ok", ", ".join(["local", "http", *usable]))
+    for protocol, places in CREDENTIALS.items():
+        if protocol in usable:
+            where = next(filter(_is_there, places), None)
+            found, mend = f"from {where}" if where else "none found", f"where they are needed: {', '.join(places)}"
+            yield _judged(f"{protocol} credentials", found, good=where is not None, mend=mend, otherwise="note")
     for uri in asked.uris:
         yield _tried(uri, "can be read", _read)
     if asked.output:
@@ -255,11 +260,16 @@ def _write(uri: str) -> None:
         path.rmdir()
 
 
+def _is_there(name: str) -> bool:
+    """A variable of the environment, or a file."""
+    return name in os.environ or Path(name).expanduser().is_file()
+
+
 def _credentials(uri: str) -> str:
     """Where credentials for a storage would come from, if there are none."""
     protocol = uri.partition("://")[0]
     places = CREDENTIALS.get(protocol, ())
-    if not places or any(name in os.environ or Path(name).expanduser().is_file() for name in places):
+    if not places or any(map(_is_there, places)):
         return ""
     return f"; no credentials are in {', '.join(places)}"
 

@@ -47,6 +47,33 @@ def test_a_driver_that_torch_does_not_use_is_bad(monkeypatch):
     assert (torch.state, torch.mend.split(" (")[0]) == ("bad", "install a torch build for this driver's CUDA")
 
 
+@pytest.mark.parametrize(("variables", "found"), [({}, "none found"), ({"AWS_PROFILE": "me"}, "from AWS_PROFILE")])
+def test_where_credentials_come_from_is_said(variables, found, monkeypatch, tmp_path):
+    for name in doctor.CREDENTIALS["s3"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    finding = examined()["s3 credentials"]
+    assert finding.found == found
+    assert finding.state == ("ok" if variables else "note")
+    assert ("AWS_ACCESS_KEY_ID" in finding.mend) == (not variables)
+
+
+@pytest.mark.parametrize(
+    ("check", "patched", "value", "what", "mend"),
+    [
+        ("_python", "sys.version_info", (3, 9, 0), "Python", "use 3.11 to 3.13"),
+        ("_models", "os.access", lambda *_: False, "model cache", "set HF_HOME to a folder you may write to"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_mend(check, patched, value, what, mend, monkeypatch):
+    monkeypatch.setattr(f"evs_batch.doctor.{patched}", value)
+    found = {finding.what: finding for finding in getattr(doctor, check)(Asked())}[what]
+    assert found.state in ("bad", "note")
+    assert mend in found.mend
+
+
 def test_a_check_that_fails_itself_is_a_finding_and_the_others_go_on(monkeypatch):
     def _broken(asked: Asked) -> Iterator[Finding]:
         raise RuntimeError("no such thing")

@@ -1,33 +1,34 @@
 """`evs-batch bench`: the measurements that the README quotes."""
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from evs_batch.cli.figures import write_figures
+from evs_batch.cli.figures import for_people, write_figures
 from evs_batch.spec.errors import RunError, nearest
 
-app = typer.Typer(no_args_is_help=True, help="The measurements that the README quotes.")
-
-WIDE = 240  # columns where no terminal says how many
+app = typer.Typer(no_args_is_help=True)
 
 RECIPE = typer.Option("demo", "--recipe", "-r")
 OVERRIDES = typer.Option([], "--set", metavar="KEY=VALUE")
 CLIPS = typer.Option(64, min=2, help="How many clips.")
 VALIDATION = typer.Option(False, "--validation", help="Clips for choosing settings instead of the held-out ones.")
 PICTURE = typer.Option(None, help="Draw the curves into this file (needs matplotlib).")
-JSON = typer.Option(None, "--json", help="Write the figures to this file.")
+JSON = typer.Option(None, "--json", help="Write the figures to this file, or to stdout if -.")
 
 
 @app.callback()
 def bench() -> None:
-    """Measurements; each prints its table and the figures of its baselines."""
+    """The measurements that the documentation quotes; each prints its table and the figures of its baselines.
+
+    Example:
+
+        evs-batch bench compositions --clips 16
+    """
 
 
 @app.command()
@@ -38,7 +39,12 @@ def compositions(
     validation: bool = VALIDATION,
     json_file: Path | None = JSON,
 ) -> None:
-    """T2I, T2V and all ways to compose them, as in the paper's Table 2: quality, evaluations, seconds."""
+    """T2I, T2V and all ways to compose them, as in the paper's Table 2: quality, evaluations, seconds.
+
+    Example:
+
+        evs-batch bench compositions --clips 16
+    """
     from evs_batch.bench import compositions as paper
     from evs_batch.store.recipes import load_recipe
 
@@ -58,7 +64,12 @@ def sweep(
     picture: Path | None = PICTURE,
     json_file: Path | None = JSON,
 ) -> None:
-    """One recipe key varied, as in the paper's Figure 7: quality, evaluations, seconds."""
+    """One recipe key varied, as in the paper's Figure 7: quality, evaluations, seconds.
+
+    Example:
+
+        evs-batch bench sweep --vary 't2v.strength=[0.1, 0.2, 0.4]'
+    """
     from evs_batch.bench import sweep as figure
 
     rows, _ = _quality("setting", figure.varied(recipe, overrides, vary), clips, validation)
@@ -76,7 +87,12 @@ def styles(
     picture: Path | None = PICTURE,
     json_file: Path | None = JSON,
 ) -> None:
-    """T2V on styled clips, by fresh noise or by inversion and injected features, as in the paper's Figure 8."""
+    """T2V on styled clips, by fresh noise or by inversion and injected features, as in the paper's Figure 8.
+
+    Example:
+
+        evs-batch bench styles --clips 12
+    """
     from evs_batch.bench import styles as figure
     from evs_batch.store.recipes import load_recipe
 
@@ -96,7 +112,12 @@ def seams(
     validation: bool = VALIDATION,
     json_file: Path | None = JSON,
 ) -> None:
-    """Long clips in segments: how much frames differ across their borders, against the inside and the whole clip."""
+    """Long clips in segments: how much frames differ across their borders, against the inside and the whole clip.
+
+    Example:
+
+        evs-batch bench seams --clips 8
+    """
     from evs_batch.bench import seams as measured
 
     _show("seams", measured.measure(recipe, overrides, _seeds(clips, validation)), json_file)
@@ -107,7 +128,12 @@ def schedule(
     workers: list[int] = typer.Option([], "--workers", min=1, help="How many; several times for several counts."),
     json_file: Path | None = JSON,
 ) -> None:
-    """The scheduler on simulated workers against data-parallel and a static split: achieved / ideal."""
+    """The scheduler on simulated workers against data-parallel and a static split: achieved / ideal.
+
+    Example:
+
+        evs-batch bench schedule --json schedule.json
+    """
     from evs_batch.bench import schedule as simulated
 
     rows = [row for count in workers or simulated.WORKERS for row in simulated.measure(count)]
@@ -123,7 +149,12 @@ def peers(
     scenarios: list[str] = typer.Option([], "--scenario", help="One of the faults, or none; default: all."),
     json_file: Path | None = JSON,
 ) -> None:
-    """evs-batch against other ways to run the same stages on Ray actors, with kernels that sleep and with faults."""
+    """evs-batch against other ways to run the same stages on Ray actors, with kernels that sleep and with faults.
+
+    Example:
+
+        evs-batch bench peers --clips 256 --workers 8
+    """
     from evs_batch.bench.peers import compare
 
     check_choice("--system", systems, compare.SYSTEMS)
@@ -143,7 +174,12 @@ def device(
     overrides: list[str] = OVERRIDES,
     json_file: Path | None = JSON,
 ) -> None:
-    """The paper's jobs on this machine's GPU, with random weights at full size, against a plain diffusers script."""
+    """The paper's jobs on this machine's GPU, with random weights at full size, against a plain diffusers script.
+
+    Example:
+
+        evs-batch bench device --folder weights/ --job VC2 --json device.json
+    """
     from evs_batch.bench.device import jobs as papers
 
     check_choice("--size", [size], papers.weights.SHAPES)
@@ -163,7 +199,12 @@ def cpu(
     cores: int = typer.Option(os.cpu_count() or 1, min=1, help="How many cores each way may use."),
     json_file: Path | None = JSON,
 ) -> None:
-    """The tiny family on this machine's cores, as a job runs it, against a plain diffusers script in fp32."""
+    """The tiny family on this machine's cores, as a job runs it, against a plain diffusers script in fp32.
+
+    Example:
+
+        evs-batch bench cpu --json cpu.json
+    """
     from evs_batch.bench import cpu as cores_of
 
     rows = list(cores_of.compare(clips, repeats, recipe, overrides, cores))
@@ -176,7 +217,12 @@ def start(
     repeats: int = typer.Option(5, min=1, help="Processes of each kind, interleaved, after one."),
     json_file: Path | None = JSON,
 ) -> None:
-    """How long `--help` takes, and a worker until its first call, against a plain script that loads the same."""
+    """How long `--help` takes, and a worker until its first call, against a plain script that loads the same.
+
+    Example:
+
+        evs-batch bench start --repeats 3
+    """
     from evs_batch.bench import start as started
 
     _show("start", list(started.compare(folder, repeats)), json_file)
@@ -191,7 +237,12 @@ def levers(
     validation: bool = VALIDATION,
     json_file: Path | None = JSON,
 ) -> None:
-    """Settings that are faster and not the same: what each does to the quality."""
+    """Settings that are faster and not the same: what each does to the quality.
+
+    Example:
+
+        evs-batch bench levers --set t2i.steps=50 --set t2i.strength=0.4
+    """
     from evs_batch.bench import levers as faster
 
     rows, _ = _quality("setting", faster.recipes(recipe, overrides, decoder), clips, validation)
@@ -206,7 +257,12 @@ def media(
     repeats: int = typer.Option(5, min=1, help="Of each thing, by turns."),
     json_file: Path | None = JSON,
 ) -> None:
-    """How fast one core decodes, encodes and verifies, and how many cores a GPU needs for it."""
+    """How fast one core decodes, encodes and verifies, and how many cores a GPU needs for it.
+
+    Example:
+
+        evs-batch bench media --json media.json
+    """
     from evs_batch.bench import media
 
     _show("media", media.compare(height, width, frames, repeats), json_file)
@@ -239,7 +295,7 @@ def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None, **more:
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*[_cell(value) for value in row.values()])
-    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
+    for_people(json_file).print(table)
     if json_file:
         write_figures(name, rows, json_file, **more)
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evs_batch.cli.figures import write_figures
+from evs_batch.cli.figures import for_people, write_figures
 from evs_batch.cli.job import EXIT_TOO_MANY_FAILED
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def evaluate(
     weights: Path | None = typer.Option(None, metavar="FOLDER", help="Weights of the learned metrics."),
     workers: int = typer.Option(os.cpu_count() or 1, min=1, help="Processes; each holds three videos in memory."),
     max_failed_fraction: float = typer.Option(0.1, min=0, max=1, help="More failed rows than this: exit code 3."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the summary to this file."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write the summary to this file, or to stdout if -."),
 ) -> None:
     """Measure the quality of a run's videos and of their sources; the same command again measures what is new.
 
@@ -46,7 +46,8 @@ def evaluate(
     with StopSignals() as signals:
         choice = choose(reference, features, weights)
         ended = job.evaluate(output, choice, workers, stop_asked=lambda: signals.received is not None)
-    _print(ended)
+    out = for_people(json_file)
+    _print(ended, out if out.is_terminal else for_people(json_file, width=PLAIN_WIDTH))
     if json_file:
         write_figures("evaluate", [asdict(line) for line in ended.lines], json_file)
     if signals.received:
@@ -55,15 +56,12 @@ def evaluate(
         sys.exit(EXIT_TOO_MANY_FAILED)
 
 
-def _print(ended: "Evaluation") -> None:
+def _print(ended: "Evaluation", out: Console) -> None:
     said = Console(stderr=True, highlight=False, soft_wrap=True)
     skipped = f", {ended.skipped} of them earlier" if ended.skipped else ""
     said.print(f"{ended.rows} rows measured{skipped}, {ended.failed} with errors")
     if ended.example:
         said.print(f"for example {ended.example}", markup=False)
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, width=PLAIN_WIDTH)
     table = Table("metric", box=box.SIMPLE)
     for name in ("source", "result", "difference", "95% interval", "rows"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -1,18 +1,30 @@
-"""Figures of a command as a file."""
+"""Figures of a command as a file, or on the standard output, where people's tables then make room."""
 
 import json
 import platform
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from evs_batch.spec.errors import RunError
+
+STDOUT = Path("-")
+WIDE = 240  # columns where no terminal says how many
+
+
+def for_people(json_file: Path | None, **settings: Any) -> Console:
+    """Where tables go: to the standard error if JSON goes to the standard output."""
+    stream = sys.stderr if json_file == STDOUT else sys.stdout
+    return Console(file=stream, highlight=False, **{"width": None if stream.isatty() else WIDE, **settings})
 
 
 def writable(file: Path | None, *inputs: str) -> None:
     """A file that a command is to write must have a folder, and be none that it reads; raises RunError."""
-    if file is None:
+    if file is None or file == STDOUT:
         return
     if not file.absolute().parent.is_dir():
         raise RunError(str(file), "has no folder to lie in", "make it, or name another file")
@@ -22,8 +34,17 @@ def writable(file: Path | None, *inputs: str) -> None:
         raise RunError(str(file), "is what is read", "name another file")
 
 
+def write_json(found: Any, file: Path) -> None:
+    """Write one JSON value."""
+    text = json.dumps(found, indent=1)
+    if file == STDOUT:
+        print(text)
+    else:
+        file.write_text(text)
+
+
 def write_figures(name: str, rows: Sequence[dict[str, Any]], file: Path, **more: Any) -> None:
     """Write rows as JSON, with machine and date, and more figures beside them."""
     machine = f"{platform.machine()} {platform.system()}"
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    file.write_text(json.dumps({"bench": name, "machine": machine, "date": date, **more, "rows": list(rows)}, indent=1))
+    write_json({"bench": name, "machine": machine, "date": date, **more, "rows": list(rows)}, file)

@@ -3,30 +3,35 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evs_batch.cli.figures import STDOUT
 from evs_batch.cli.job import MANIFEST
 from evs_batch.spec.errors import ManifestError
 
 if TYPE_CHECKING:
     from evs_batch.store.mending import Fault
 
-app = typer.Typer(no_args_is_help=True, help="Make manifests.")
+app = typer.Typer(no_args_is_help=True)
 ROWS_AT_ONCE = 200  # of a table, whose columns are as wide as these rows need
-WIDE = 240  # columns where no terminal says how many
 
 
 @app.callback()
 def manifest() -> None:
-    """Tables of videos and prompts."""
+    """Make manifests: tables of videos and prompts.
+
+    Example:
+
+        evs-batch manifest create clips/ -o videos.parquet
+    """
 
 
 @app.command()
@@ -81,7 +86,10 @@ def validate(
     fix: str | None = typer.Option(
         None, metavar="F.parquet", help="Write a copy without the bad rows, or without their bad optional cells."
     ),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the faults to this file, a JSON object a line."),
+    json_file: Path | None = typer.Option(
+        None, "--json", help="Write the faults to this file, or to stdout if -, a JSON object a line."
+    ),
+    videos: int = typer.Option(0, min=0, help="Look at so many of the videos, too, evenly spread."),
 ) -> None:
     """Print every bad row of a manifest: its number (from 0), value, rule and fix. Exit code 2: there are some.
 
@@ -89,9 +97,11 @@ def validate(
 
         evs-batch validate videos.csv
 
+        evs-batch validate videos.csv --videos 100
+
         evs-batch validate videos.csv --fix clean.parquet
     """
-    from evs_batch.cli.figures import writable
+    from evs_batch.cli.figures import for_people, writable
     from evs_batch.store.mending import Check
 
     writable(json_file, manifest)
@@ -99,14 +109,31 @@ def validate(
         _check_target(fix, manifest)
     check = Check(manifest, fix)
     faults = iter(check) if json_file is None else _written(check, json_file)
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    out = for_people(json_file)
     while some := list(islice(faults, ROWS_AT_ONCE)):
         out.print(_table(some, fixed=fix is not None))
     typer.echo(f"{check.rows - check.faults} of {check.rows} rows are good", err=True)
+    for column, known in check.unused:
+        typer.echo(f"column '{column}' is not used: did you mean '{known}'?", err=True)
     if fix:
         typer.echo(f"the copy without faults: {fix}", err=True)
-    elif check.faults:
+    unreadable = _look_at(manifest, videos) if videos else 0
+    if unreadable or (check.faults and not fix):
         sys.exit(2)
+
+
+def _look_at(manifest: str, videos: int) -> int:
+    """Say which videos cannot be enhanced; gives how many."""
+    from evs_batch.planning.survey import look
+    from evs_batch.spec.recipe import Recipe
+    from evs_batch.store import reading
+
+    found = look(reading.open_manifest(manifest, 0), Recipe(), None, videos)
+    bad = found.looked - len(found.found)
+    for problem, count in found.problems.items():
+        typer.echo(f"{count} of {found.looked} videos: {problem}", err=True)
+    typer.echo(f"{found.looked - bad} of {found.looked} videos that were looked at can be enhanced", err=True)
+    return bad
 
 
 def _check_target(target: str, *sources: str) -> None:
@@ -120,9 +147,16 @@ def _check_target(target: str, *sources: str) -> None:
 
 
 def _written(faults: "Iterable[Fault]", file: Path) -> "Iterator[Fault]":
-    with file.open("w") as lines:
+    with nullcontext(sys.stdout) if file == STDOUT else file.open("w") as lines:
         for fault in faults:
-            found = {"row": fault.number, "value": fault.error.value, "rule": fault.error.rule, "fix": fault.error.fix}
+            error = fault.error
+            found = {
+                "row": fault.number,
+                "code": error.code,
+                "value": error.value,
+                "rule": error.rule,
+                "fix": error.fix,
+            }
             lines.write(json.dumps({**found, "mended": fault.mended}, ensure_ascii=False) + "\n")
             yield fault
 

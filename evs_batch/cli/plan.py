@@ -1,6 +1,5 @@
 """`evs-batch plan`: what would run, and what it would take."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +36,9 @@ def plan(
     videos: int = typer.Option(64, min=1, help="How many videos are looked at, evenly spread."),
     scratch: str | None = typer.Option(None, help="Folder for the short run, where all nodes of a cluster reach it."),
     output: str | None = typer.Option(None, "--output", "-o", help="See whether the results have room there."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the plan to this file; it serves as --costs."),
+    json_file: Path | None = typer.Option(
+        None, "--json", help="Write the plan to this file, or to stdout if -; it serves as --costs."
+    ),
 ) -> None:
     """Tell what a run would do, on what, how long it would take and what it needs; nothing is written to its output.
 
@@ -53,7 +54,7 @@ def plan(
         --gpus 16 --costs one.json
     """
     from evs_batch import driver, planning
-    from evs_batch.cli.figures import writable
+    from evs_batch.cli.figures import for_people, writable, write_json
     from evs_batch.store.recipes import load_recipe
 
     writable(json_file)
@@ -63,15 +64,14 @@ def plan(
         output=output,
     )  # fmt: skip
     made = planning.plan(manifest, load_recipe(recipe or recipe_of(manifest), overrides), asked)
-    _print(made)
+    _print(made, for_people(json_file, width=None, soft_wrap=True))
     if json_file:
-        json_file.write_text(json.dumps(made.as_dict(), indent=1))
+        write_json(made.as_dict(), json_file)
     if made.why_not:
         sys.exit(EXIT_NOT_FEASIBLE)
 
 
-def _print(plan: "Plan") -> None:
-    out = Console(highlight=False, soft_wrap=True)
+def _print(plan: "Plan", out: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     for name, text in _lines(plan):
         grid.add_row(name, Text(text))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -17,13 +18,14 @@ from evs_batch.runtime import cluster
 from evs_batch.runtime.loop import Finished, Loop
 from evs_batch.scheduling.policy import Policy
 from evs_batch.spec.errors import EvsError, ManifestError, OutputError, RecipeError
-from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row
+from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, misspelt
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.version import VERSION
 from evs_batch.spec.work import Clip, path
 from evs_batch.store import ledger, reading, storage
 from evs_batch.store.recipes import load_recipe
 
+log = logging.getLogger(__name__)
 CLIPS_AHEAD_PER_WORKER = 4
 STATS_EVERY_S = 2.0
 COUNTS = ("rows", "success", "failed")
@@ -54,6 +56,8 @@ def run(
             rows, success, failed = (counts[name] for name in COUNTS)
             return Summary(output=folder, rows=rows, success=success, failed=failed, skipped=rows)
         source = reading.open_manifest(str(manifest), recipe.seed)
+        for column, known in misspelt(source.schema.names):
+            log.warning("column '%s' is not used: did you mean '%s'?", column, known)
         return Job(recipe, source, folder, chosen, watch, signals, key, check).run()
 
 

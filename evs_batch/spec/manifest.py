@@ -1,10 +1,11 @@
 """Manifest columns, in and out, and the rules for a row."""
 
+import difflib
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ OUTPUT_COLUMNS = {
     "evs_version": "string",
 }
 
+NEARLY = 0.75  # of 1: how alike two names are
 MAX_TEXT_CHARS = 10_000
 MAX_SEED_DIGITS = 20
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -70,6 +72,14 @@ def resolve_columns(names: Iterable[str]) -> dict[str, str]:
             )
         chosen[column] = found[0]
     return chosen
+
+
+def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Columns that are passed through unused although they are nearly called as an optional one, and that one."""
+    unused = [name for name in names if name not in OPTIONAL_COLUMNS and name not in OUTPUT_COLUMNS]
+    for name in unused:
+        close = difflib.get_close_matches(name.lower(), OPTIONAL_COLUMNS[1:], n=1, cutoff=NEARLY)
+        yield from ((name, known) for known in close)
 
 
 def read_row(number: int, cells: Mapping[str, Any], columns: Mapping[str, str], seed: int, repeat: int = 0) -> Row:

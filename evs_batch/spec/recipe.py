@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -266,7 +267,13 @@ def _explain(error: ValidationError) -> RecipeError:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return RecipeError(f"recipe key '{key}'", "unknown", nearest(key, _keys(Recipe)))
-    return RecipeError(f"{key}={problem['input']!r}", problem["msg"], "see `evs-batch recipes schema`")
+    value = f"{key}={problem['input']!r}"
+    if problem["type"] == "literal_error":
+        expected = problem.get("ctx", {}).get("expected", "")
+        return RecipeError(
+            value, f"must be {expected}", nearest(str(problem["input"]), re.findall(r"'([^']*)'", expected))
+        )
+    return RecipeError(value, problem["msg"], "see `evs-batch recipes schema`")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

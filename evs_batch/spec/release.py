@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from evs_batch.spec.errors import EvsError, ManifestError, RecipeError, nearest
+from evs_batch.spec.errors import ManifestError, RecipeError, nearest
 
 SUFFIX = ".json"
 ROWS = {"mp4_files": "uri", "prompts": "prompt"}
@@ -29,8 +29,8 @@ def is_release(uri: Any) -> bool:
 
 
 def read_rows(text: str | bytes) -> list[dict[str, str]]:
-    """The rows that a config asks for: `uri` and `prompt` of each video; raises ManifestError."""
-    config = _parse(text, ManifestError)
+    """The rows that a config asks for: `uri` and `prompt` of each video; raises RecipeError and ManifestError."""
+    config = _parse(text)
     lists: list[Any] = [config.get(key) for key in ROWS]
     for key, values in zip(ROWS, lists, strict=True):
         if not isinstance(values, list):
@@ -48,7 +48,7 @@ def read_recipe(text: str | bytes) -> dict[str, Any]:
     """The recipe that a config means, as nested dicts; keys that it lacks keep their defaults. Raises RecipeError."""
     tables: Tables = {"t2i": {}, "t2v": {}}
     tree: dict[str, Any] = dict(tables)
-    for key, value in _parse(text, RecipeError).items():
+    for key, value in _parse(text).items():
         if key in ROWS:
             continue
         if key not in _KEYS:
@@ -109,11 +109,11 @@ _KEYS: Mapping[str, Callable[[dict[str, Any], Any], None]] = {
 }
 
 
-def _parse(text: str | bytes, kind: type[EvsError]) -> dict[str, Any]:
+def _parse(text: str | bytes) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise kind("the config", f"is not valid JSON ({error})", "mend the place that it names") from error
+        raise RecipeError("the config", f"is not valid JSON ({error})", "mend the place that it names") from error
     if not isinstance(config, dict):
-        raise kind("the config", "must be a JSON object", "see the release's config for the enhance task")
+        raise RecipeError("the config", "must be a JSON object", "see the release's config for the enhance task")
     return config

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evs_batch.spec.errors import ManifestError
-from evs_batch.spec.manifest import OPTIONAL_COLUMNS, Row, read_row
+from evs_batch.spec.manifest import OPTIONAL_COLUMNS, Row, misspelt, read_row
 from evs_batch.store import reading, storage
 
 Cells = Mapping[str, Any]
@@ -31,16 +31,18 @@ class Fault:
 
 @dataclass
 class Check:
-    """One pass over a manifest; `rows` and `faults` count what has been seen."""
+    """One pass over a manifest; `rows` and `faults` count what has been seen, `unused` are misspelt columns."""
 
     uri: str
     copy: str | None = None
     rows: int = 0
     faults: int = 0
+    unused: tuple[tuple[str, str], ...] = ()
 
     def __iter__(self) -> Iterator[Fault]:
         """Every fault. The copy is there when all of them have been taken; raises ManifestError and StorageError."""
         found, seen = reading.each(reading.located(self.uri)), dict[str, int]()
+        self.unused = tuple(misspelt(found.schema.names))
         with ExitStack() as opened:
             write = _writer(opened, self.copy, found) if self.copy else None
             for row in found.rows:

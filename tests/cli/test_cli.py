@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from evs_batch.cli.main import app
 from tests.commands import run_here as evs_batch
 from tests.conftest import ROOT
 
@@ -86,9 +90,52 @@ def test_options_come_from_the_environment_and_no_colour_is_no_colour(monkeypatc
     assert "\x1b[31m" not in done.stderr
 
 
-def test_help_has_examples_and_the_shell_completes(tmp_path):
-    for command in ("run", "plan", "validate", "status", "report", "doctor", "evaluate", "probe"):
-        assert f"evs-batch {command}" in evs_batch(command, "--help").stdout.split("Example")[1], command
+def test_json_goes_to_the_standard_output_alone_if_asked(make_manifest, make_video):
+    done = evs_batch("validate", make_manifest([{"uri": "a", "prompt": ""}]), "--json", "-", code=2)
+    assert json.loads(done.stdout)["code"] == "manifest"
+    assert "must be a non-empty text" in done.stderr
+    manifest = make_manifest([{"uri": str(make_video()), "prompt": "a star"}])
+    done = evs_batch("plan", manifest, "--recipe", "enhance", "--gpus", "2", "--costs", "H200", "--json", "-")
+    assert json.loads(done.stdout)["rows"]["all"] == 1
+    assert "feasible" in done.stderr
+    assert json.loads(evs_batch("recipes", "--json").stdout)["identity"] == "identity"
+    lines = [json.loads(line) for line in evs_batch("models", "list", "--json").stdout.splitlines()]
+    assert {"name": "TAESD", "role": "decoder", "gigabytes": 0.01}.items() <= next(
+        line for line in lines if line["name"] == "TAESD"
+    ).items()
+
+
+def test_a_column_that_is_nearly_called_as_one_that_is_used_is_pointed_out(make_manifest):
+    row = {"uri": "a", "prompt": "b", "sead": 5, "negativ_prompt": "c", "colour": "red"}
+    said = evs_batch("validate", make_manifest([row])).stderr
+    assert "column 'sead' is not used: did you mean 'seed'?" in said
+    assert "column 'negativ_prompt' is not used: did you mean 'negative_prompt'?" in said
+    assert "colour" not in said
+
+
+def test_validation_looks_at_videos_if_asked(make_manifest, make_video, tmp_path):
+    rows = [{"uri": str(make_video()), "prompt": "a"}, {"uri": str(tmp_path / "none.mp4"), "prompt": "a"}]
+    manifest = make_manifest(rows)
+    assert "2 of 2 rows are good" in evs_batch("validate", manifest).stderr
+    said = evs_batch("validate", manifest, "--videos", "10", code=2).stderr
+    assert "1 of 2 videos that were looked at can be enhanced" in said
+    assert "1 of 2 videos: MediaError" in said
+
+
+def commands(of: Any, *names: str) -> Iterator[tuple[str, ...]]:
+    """The names of all commands and groups below a group."""
+    for name, command in getattr(of, "commands", {}).items():
+        yield (*names, name)
+        yield from commands(command, *names, name)
+
+
+@pytest.mark.parametrize("names", [*commands(typer.main.get_command(app))], ids=" ".join)
+def test_every_help_ends_with_examples(names: tuple[str, ...]):
+    examples = evs_batch(*names, "--help").stdout.rpartition("Example")[2]
+    assert f"evs-batch {names[0]}" in examples
+
+
+def test_the_shell_completes():
     environment = {
         **os.environ,
         "_EVS_BATCH_COMPLETE": "complete_bash",
@@ -111,6 +158,8 @@ def test_help_has_examples_and_the_shell_completes(tmp_path):
             ["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "t2v.model=tinny"],
             "did you mean 'tiny'?",
         ),
+        (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "output.codec=h265"], "mean 'h264'?"),
+        (["run", "manifests/demo.parquet", "-r", "demo", "-o", "o", "--set", "composition=T2I+T2W"], "mean 'T2I+T2V'?"),
         (["status", "nowhere"], "holds no run"),
         (["recipes", "show", "x"], "known: alternate, bivdiff"),
         (["runn"], "Did you mean 'run'?"),

@@ -22,7 +22,8 @@ def test_a_file_is_described_on_a_line(tmp_path: Path):
     assert facts["variable_rate"]
     _, (facts,) = found(make(CASES["alpha, ProRes"], tmp_path))
     assert facts["alpha"]
-    assert facts["warnings"] == ["alpha channel is left out"]
+    assert facts["warnings"] == ["alpha channel is left out", "models see 8 of 12 bits"]
+    assert (facts["codec"], facts["pixel_format"]) == ("prores", "yuva444p12le")
 
 
 def test_a_file_that_would_fail_says_why_and_the_others_are_described(tmp_path: Path):
