@@ -40,7 +40,7 @@ def of_device(name: str, recipe: Recipe) -> Costs:
         )
     models = {stage.name: _stage_s(device, recipe, stage) for stage in stages}
     return Costs(
-        of=f"{device['of']}; video files: `evs-batch bench media`",
+        of=f"{device['of']}; video files: `evs-batch bench media`; starting workers and their memory are not counted",
         pixels=device["pixels"],
         frame_s={**models, **_media_s(recipe, device["pixels"])},
         quadratic=device["quadratic"],

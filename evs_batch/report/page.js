@@ -165,6 +165,7 @@ function timeline() {
   pen.fillStyle = ink;
   for (let tick = 0; tick <= 4; tick += 1) pen.fillText(`${number(end * tick / 4, 1)} s`, Math.min(x(end * tick / 4), wide - 45), tall - 4);
 }
+if (!data.calls.length) $("legend").append("Calls and sums are recorded when a driver ends; this one has not ended, or was killed.");
 if (data.calls.length) {
   timeline();
   window.addEventListener("resize", timeline);

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_here
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, join, output_rows, wait_until
 
@@ -27,9 +28,9 @@ def nodes(head: Head) -> Iterator[None]:
 
 
 def test_a_job_on_three_nodes_is_stopped_and_the_same_command_resumes(
-    head: Head, nodes: None, tmp_path: Path, evs_batch: Callable, make_manifest: Callable[..., Path]
+    head: Head, nodes: None, tmp_path: Path, make_manifest: Callable[..., Path]
 ):
-    clips, output = 80, tmp_path / "out"
+    clips, output = 200, tmp_path / "out"
     clip = str(ROOT / "manifests" / "clips" / "short.mp4")
     manifest = make_manifest([{"id": f"clip{n}", "uri": clip, "prompt": "a star"} for n in range(clips)])
     command = [str(manifest), "--recipe", "identity", "--output", str(output)]
@@ -39,6 +40,13 @@ def test_a_job_on_three_nodes_is_stopped_and_the_same_command_resumes(
             [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *command], stdout=file, stderr=file, env=environment()
         )
         wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
+        wait_until(lambda: re.search(r"running +\d+/200 rows", log.read_text()) is not None)
+        told = json.loads(run_here("status", output, "--json").stdout)
+        assert (told["state"], told["rows"]) == ("running", clips)
+        assert {"decode", "encode"} <= told["stages"].keys()
+        shown = run_here("status", output).stdout
+        assert "running" in shown
+        assert "/200 rows" in shown
         (job,) = set(re.findall(r"raysubmit_\w+", log.read_text()))
         stop = [str(BIN / "ray"), "job", "stop", "--address", head.dashboard, job]
         subprocess.run(stop, check=True, env=environment(), timeout=150, capture_output=True)
@@ -49,7 +57,10 @@ def test_a_job_on_three_nodes_is_stopped_and_the_same_command_resumes(
     assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
     stats = json.loads((output / "_run" / "stats.json").read_text())
     assert stats["state"] == "interrupted"
-    evs_batch("run", *command)
+    resubmitted = [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *command]
+    resumed = subprocess.run(resubmitted, capture_output=True, text=True, env=environment(), timeout=250, check=False)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "200 of 200 rows done" in resumed.stdout + resumed.stderr
     again = json.loads((output / "_run" / "stats.json").read_text())
     used = {process["node"] for record in (stats, again) for process in record["processes"].values()}
     assert len(used) > 1, "media workers go anywhere, four in each run"
