@@ -1,4 +1,7 @@
-"""What `plan` foretells of the demo against what the run then takes, by turns: python bench/plan.py [repeats] [rows]"""
+"""What `plan` foretells of the demo against what the run then takes, by turns.
+
+python bench/plan.py [REPEATS [ROWS [FILE.json]]]
+"""
 
 import json
 import statistics
@@ -6,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from evs_batch.cli.figures import write_figures
 
 DEMO = ["manifests/demo.parquet", "--recipe", "demo"]
 
@@ -28,14 +33,16 @@ def measured_s(folder: Path) -> float:
 
 
 def main() -> None:
-    repeats, rows = (*sys.argv[1:], *("3", "4")[len(sys.argv) - 1 :])
-    ratios = []
+    repeats, rows, file = (*sys.argv[1:], *("3", "4", "")[len(sys.argv) - 1 :])
+    found = []
     for _ in range(int(repeats)):
         with tempfile.TemporaryDirectory() as folder:
             planned, measured = planned_s(Path(folder), rows), measured_s(Path(folder))
-        ratios.append(planned / measured)
-        print(f"planned {planned:6.1f} s   measured {measured:6.1f} s   ratio {ratios[-1]:.2f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.2f}, of {repeats}")
+        found.append({"planned_s": planned, "measured_s": measured, "ratio": planned / measured})
+        print(f"planned {planned:6.1f} s   measured {measured:6.1f} s   ratio {planned / measured:.2f}", flush=True)
+    print(f"median ratio {statistics.median(row['ratio'] for row in found):.2f}, of {repeats}")
+    if file:
+        write_figures("plan", found, Path(file))
 
 
 if __name__ == "__main__":

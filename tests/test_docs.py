@@ -1,9 +1,11 @@
 """What the pages say is so."""
 
+import json
 import re
 import runpy
 
 import pytest
+import yaml
 
 from evs_batch.evaluate import FREE, REFERENCE
 from evs_batch.quality.choice import SUBJECT
@@ -38,6 +40,23 @@ def test_ci_and_the_readme_name_the_same_commands():
 def test_the_page_of_metrics_names_every_column():
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert {*REFERENCE, *FREE, SUBJECT} <= set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+
+
+def test_githubs_workflow_checks_and_tests_on_every_python_that_the_package_names():
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
+    named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    assert job["strategy"]["matrix"]["python"] == named
+    steps = [step.get("run", "") for step in job["steps"]]
+    assert steps.index("make check") < steps.index("make test")
+
+
+def test_the_plan_page_shows_what_was_measured_within_a_fifth():
+    found = json.loads((ROOT / "bench" / "plan.json").read_text())["rows"]
+    page = (ROOT / "docs" / "plan.md").read_text()
+    assert len(found) >= 3
+    for row in found:
+        assert 0.8 < row["planned_s"] / row["measured_s"] < 1.2
+        assert f"planned {row['planned_s']:6.1f} s   measured {row['measured_s']:6.1f} s" in page
 
 
 def test_the_page_of_recipes_has_every_key_and_every_ready_recipe():

@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +19,9 @@ from evs_batch.spec.manifest import OUTPUT_COLUMNS
 from evs_batch.tiny import clips
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, output_rows
+from tests.report.browser import browser, opened, until
 
+__all__ = ["browser", "opened"]
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 MODELS = ("t2i", "t2v")
 DEMO = ROOT / "manifests" / "demo.parquet"
@@ -68,6 +71,18 @@ def test_the_videos_are_nearer_to_the_clean_clips_than_their_sources(demo: Path)
     assert min(gains) > 0.8, gains
     assert np.mean(gains) > 1.5, gains
     assert max(flicker) < 0.8, flicker
+
+
+def test_its_report_plays_in_a_browser(demo: Path, opened: Callable[..., Any]):
+    page = opened(demo)
+    assert page.locator("#count").inner_text() == "3 rows"
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.getElementById('time').value > 0.1")
+    until(page, "document.getElementById('sheet').naturalWidth > 100")
+    assert "frames" in page.locator("#stages").inner_text()
+    recipe = page.locator("#recipe").inner_text()
+    assert '"torch": "' in recipe
+    assert "# workers: {" in recipe
 
 
 def test_timestamps_and_sound_are_the_sources(demo: Path):

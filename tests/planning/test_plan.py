@@ -17,6 +17,7 @@ from evs_batch.planning.survey import look
 from evs_batch.spec.errors import ModelError, RunError
 from evs_batch.spec.recipe import parse_recipe
 from evs_batch.store import reading
+from tests.conftest import ROOT
 
 ENHANCE = parse_recipe({"t2i": {"model": "EP"}, "t2v": {"model": "lightningEP"}})
 ELSEWHERE = Asked(gpus=16, costs="H200")
@@ -134,6 +135,19 @@ def test_a_short_run_tells_what_a_frame_costs_and_leaves_nothing_behind(make_vid
     assert made["forecast"]["seconds"] > made["costs"]["around_s"] > 0
     assert made["output_bytes"]
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_short_run_of_models_tells_what_starting_takes_too(tmp_path):
+    few = ["--limit", "2", "--rows", "2", "--set", "t2v.switch_at=[2]", "--set", "runtime.workers=1"]
+    command = [sys.executable, "-m", "evs_batch", "plan", "demo", "--recipe", "demo", *few, "--json", "-"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    costs = json.loads(done.stdout)["costs"]
+    assert set(costs["frame_s"]) == {"decode", "t2i_a", "t2v", "t2i_b", "encode"}
+    assert all(seconds > 0 for seconds in costs["frame_s"].values())
+    assert costs["worker_bytes"] > 10**8
+    assert sum(costs["start_s"].values()) > 1
 
 
 def test_a_short_run_on_a_cluster_needs_a_folder_for_all(make_video, make_manifest):

@@ -1,51 +1,16 @@
 """The report in a real Chromium: it plays, sorts, filters and harms nobody."""
 
 import io
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from evs_batch.report import build
+from tests.report.browser import browser, opened, until
 from tests.report.conftest import HOSTILE, bad, good, write_metrics
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
-sync_api = pytest.importorskip("playwright.sync_api")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        sandbox = os.geteuid() != 0  # Chromium's does not work for root
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=sandbox)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a report; nothing may go wrong in it, and nothing may be asked of the network."""
-    said, asked, contexts = list[str](), list[str](), list[Any]()
-
-    def open_report(output: Path, **settings: Any) -> Any:
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}, **settings))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(Path(build(str(output))).as_uri())
-        return page
-
-    yield open_report
-    assert said == []
-    assert [url for url in asked if not url.startswith("file://")] == []
-    for context in contexts:
-        context.close()
+__all__ = ["browser", "opened"]
+pytestmark = pytest.mark.slow
 
 
 def cells(page: Any, column: int) -> list[str]:
@@ -92,15 +57,6 @@ def test_failures_show_their_cure_and_their_rows(make_output, opened):
     assert "evs-batch probe" in page.locator("#failures p").inner_text()
 
 
-def until(page: Any, expression: str) -> None:
-    """Wait until an expression is true; the page itself may not evaluate any."""
-    for _ in range(100):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"never true: {expression}")
-
-
 def pixel(page: Any, share: float) -> int:
     """How bright the picture is in the middle of its height, so far from the left."""
     image = Image.open(io.BytesIO(page.locator("#picture").screenshot())).convert("L")
@@ -120,6 +76,12 @@ def test_the_slider_parts_source_and_result_and_the_clip_plays(make_output, open
     page.get_by_role("button", name="Watch clip2").click()
     assert page.locator("#playing").inner_text().startswith("2 of 2: clip2")
     assert page.locator("#sheet").get_attribute("src") == "previews/clip2.sheet.jpg"
+
+
+def test_a_narrow_screen_shows_all_without_scrolling_sideways(make_output, opened):
+    page = opened(make_output(ROWS, clips=("clip1",)), width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#count").inner_text() == "4 rows"
 
 
 def test_work_and_quality_are_drawn_in_light_and_dark(make_output, opened):
