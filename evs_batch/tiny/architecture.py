@@ -34,7 +34,7 @@ def build_vae() -> AutoencoderTiny:
 
 
 def build_small_decoder() -> AutoencoderTiny:
-    """The same encoder with a decoder of two fifths of the operations; of 0.64 M parameters, 0.16 M are the decoder's."""
+    """The same encoder, and a decoder of two fifths of the operations: 0.16 M of 0.64 M parameters."""
     return AutoencoderTiny(
         encoder_block_out_channels=(VAE_WIDTH,) * 3,
         decoder_block_out_channels=(DECODER_WIDTH,) * 3,

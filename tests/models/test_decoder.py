@@ -32,8 +32,8 @@ def clean() -> np.ndarray:
 
 def test_the_small_decoder_of_the_tiny_family_makes_nearly_the_same_pictures(clean: np.ndarray):
     own, small = enhance(clean, "", recipe()), enhance(clean, "", recipe("t2i.decoder=tiny-decoder"))
-    assert 36 < psnr(small, clean) < psnr(own, clean)
-    assert psnr(small, own) > 36
+    assert psnr(small, clean) > psnr(own, clean) - 2
+    assert 38 < psnr(small, own) < 60
 
 
 def test_a_folder_with_the_same_decoder_makes_the_same_pictures(clean: np.ndarray):
