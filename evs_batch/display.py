@@ -58,7 +58,8 @@ class _Live:
 def line(record: Record) -> str:
     """One line about a run, as in job logs."""
     stages = " ".join(f"{name}={count}" for name, count in record["stages"].items() if count)
-    failed = f", {record['failed']} failed" if record["failed"] else ""
+    causes = ", ".join(f"{name}={count}" for name, count in Counter(record["causes"]).most_common(3))
+    failed = f", {record['failed']} failed ({causes})" if record["failed"] else ""
     how_far = f"{_done(record)}/{record['rows']} rows{failed}{_to_go(record)}"
     return f"{_elapsed_s(record):6.1f} s  {record['state']:<11} {how_far}  {stages}".rstrip()
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,9 +43,9 @@ def record(made: Progress) -> dict[str, Any]:
 
 def test_a_line_says_how_far_a_run_is_and_when_it_will_be_done():
     made = progress()
-    made.done["failed"] = 2
+    made.done["failed"], made.causes = 2, Counter({"MediaError": 2})
     assert display.line(record(made)) == (
-        "  75.0 s  running     41/100 rows, 2 failed  about 1 h 7 min to go  decode=3 t2i_a=12"
+        "  75.0 s  running     41/100 rows, 2 failed (MediaError=2)  about 1 h 7 min to go  decode=3 t2i_a=12"
     )
 
 

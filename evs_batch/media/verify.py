@@ -12,6 +12,7 @@ import av
 import imageio_ffmpeg
 
 from evs_batch.media import pictures, streams
+from evs_batch.media.encoders import RGB
 from evs_batch.media.mux import Written
 from evs_batch.media.streams import Copied
 from evs_batch.spec.errors import EncodeError
@@ -125,7 +126,7 @@ def _check_picture(path: Path, facts: VideoFacts, written: Written) -> None:
     for what, found, wanted in (
         ("size", (of.width, of.height), (written.width, written.height)),
         ("pixel aspect", aspect, facts.aspect),
-        ("matrix", int(of.colorspace) or matrix, matrix),  # RGB has none
+        ("matrix", matrix if of.pix_fmt in RGB else int(of.colorspace), matrix),
         ("primaries and transfer", (int(of.color_primaries), int(of.color_trc)), (primaries, transfer)),
         ("chapters", chapters, facts.chapters),
     ):

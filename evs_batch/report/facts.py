@@ -21,6 +21,7 @@ from evs_batch.spec.units import amount, duration
 from evs_batch.store import ledger, storage
 
 MOST_ROWS = 10_000
+MOST_FAILED = 1_000  # of later rows
 MOST_CALLS = 10_000
 EXAMPLES = 20
 BINS = 20
@@ -57,7 +58,7 @@ def _of_role(row: Mapping[str, Any], role: str) -> Any:
 
 
 class Tally:
-    """Rows as they pass: the first ones whole, and sums over all of them."""
+    """Rows as they pass: the first ones whole, later ones if they failed, and sums over all of them."""
 
     def __init__(self, output: str) -> None:
         self.columns = [*OUTPUT_COLUMNS, *(name for names in ROLES.values() for name in names)]
@@ -77,7 +78,8 @@ class Tally:
             self._causes[cause] += 1
             if len(self._examples[cause]) < EXAMPLES:
                 self._examples[cause].append((row["id"], str(row["error_stage"]), message))
-        if len(self.rows) < MOST_ROWS:
+        room = MOST_ROWS + MOST_FAILED if row["status"] == "failed" else MOST_ROWS
+        if len(self.rows) < room:
             self.rows.append(self._shown(row))
 
     def failures(self) -> list[Facts]:

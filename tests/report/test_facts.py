@@ -60,6 +60,13 @@ def test_of_very_many_rows_the_first_are_listed_and_all_are_counted(make_output,
     assert dict(found["summary"])["success"] == "5"
 
 
+def test_rows_that_failed_are_listed_also_behind_the_first_ones(make_output, monkeypatch):
+    monkeypatch.setattr(facts, "MOST_ROWS", 2)
+    monkeypatch.setattr(facts, "MOST_FAILED", 1)
+    rows = [good(1), good(2), good(3), bad("x", "Odd"), bad("y", "Odd")]
+    assert [row["id"] for row in facts.collect(str(make_output(rows)))["rows"]] == ["clip1", "clip2", "x"]
+
+
 def test_several_drivers_have_their_own_lanes(make_output):
     found = facts.collect(str(make_output([good(1)], stats=(STATS, STATS))))
     assert {call[0] for call in found["calls"]} == {"1: model-0", "1: media-0", "2: model-0", "2: media-0"}

@@ -1,5 +1,8 @@
 """The media worker on long clips, segment by segment."""
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from evs_batch.spec.video import VideoFacts
 from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages import media
 from evs_batch.stages.item import Item, Probed
+from tests.conftest import ROOT
 from tests.media.test_media import ffmpeg
 
 FRAMES = 40
@@ -180,3 +184,12 @@ def test_segments_become_parts_and_parts_one_video(film: Path):
     row = run(runner, JOIN, item(film, segments, 0)).row
     assert (row["num_frames"], row["height"], row["width"]) == (FRAMES, 64, 96)
     assert facts_of(Path(row["output_uri"])).pts == facts_of(film).pts
+
+
+@pytest.mark.slow
+def test_a_long_video_of_1080p_is_bounded_in_memory():
+    """12 seconds of it, encoded too; `bench/ten_minutes.py` has the figures of a whole one."""
+    script = [sys.executable, str(ROOT / "bench" / "ten_minutes.py"), "0.2", "encode"]
+    said = subprocess.run(script, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "300 frames in 5 segments" in said
+    assert int(re.findall(r"peak memory of the process: (\d+) MB", said)[0]) < 1000
