@@ -89,7 +89,9 @@ def validate(
     json_file: Path | None = typer.Option(
         None, "--json", help="Write the faults to this file, or to stdout if -, a JSON object a line."
     ),
-    videos: int = typer.Option(0, min=0, help="Look at so many of the videos, too, evenly spread."),
+    videos: int = typer.Option(
+        0, min=0, help="Look at so many of the videos, too, evenly spread, as the default recipe does."
+    ),
 ) -> None:
     """Print every bad row of a manifest: its number (from 0), value, rule and fix. Exit code 2: there are some.
 
@@ -130,7 +132,7 @@ def _look_at(manifest: str, videos: int) -> int:
 
     found = look(reading.open_manifest(manifest, 0), Recipe(), None, videos)
     bad = found.looked - len(found.found)
-    for problem, count in found.problems.items():
+    for problem, count in found.of_videos.items():
         typer.echo(f"{count} of {found.looked} videos: {problem}", err=True)
     typer.echo(f"{found.looked - bad} of {found.looked} videos that were looked at can be enhanced", err=True)
     return bad

@@ -2,12 +2,13 @@
 
 _TERMS = {  # codes of ISO 639-2's other list, by which FFmpeg knows QuickTime's languages
     "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "mkd": "mac", "hye": "arm",
-    "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may",
+    "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may", "eus": "baq", "cym": "wel", "fas": "per",
 }  # fmt: skip
 _QUICKTIME = (
-    "alb amh ara arm asm aze bel ben bul bur ces chi dan dut eng epo est fin fra geo ger gre guj heb hin hun ice ind "
-    "ita jpn kas kaz khm kor kur lao lav lit mac mal mar may mlg mlt mon nep nor ori orm pol por pus ron run rus san "
-    "slk slv snd som spa swa tam tel tgl tha tib tir tur ukr und urd uzb vie yid"
+    "alb amh ara arm asm aym aze baq bel ben bul bur cat ces chi dan dut dzo eng epo est fin fra geo ger gre grn guj "
+    "heb hin hun ice ind ita jav jpn kan kas kaz khm kin kir kor kur lao lat lav lit mac mal mar may mlg mlt mol mon "
+    "nep nor nya ori orm per pol por pus que ron run rus san sin slk slv smi snd som spa swa tam tat tel tgk tgl tha "
+    "tib tir tuk tur uig ukr und urd uzb vie wel yid"
 )
 
 

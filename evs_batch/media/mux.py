@@ -1,7 +1,9 @@
 """A file that is written: pictures, and all else that its source has, on one clock."""
 
 import contextlib
+import errno
 import heapq
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,19 +77,23 @@ def created(path: Path, facts: VideoFacts, options: Output, source: BinaryIO | N
 def _say_aspect(path: Path, aspect: Fraction) -> None:
     """Write a file once more with the width of its pixels, which PyAV cannot tell the muxer of mkv.
 
-    Raises ValueError with what FFmpeg's program says.
+    Raises ValueError with what FFmpeg's program says, OSError for a full disk. Without a disposition it would choose
+    which tracks are played by default.
     """
     again = path.with_name(f"{path.stem}.aspect{path.suffix}")
     with av.open(str(path.absolute())) as file:
         shown = Fraction(file.streams.video[0].width, file.streams.video[0].height) * aspect
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-copyts", "-i", str(path.absolute()),
-        "-map", "0", "-c", "copy", "-aspect", f"{shown.numerator}:{shown.denominator}",
+        "-map", "0", "-c", "copy", "-disposition:v", "0", "-aspect", f"{shown.numerator}:{shown.denominator}",
         "-avoid_negative_ts", "disabled", "-fflags", "+bitexact", str(again.absolute()),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, check=False)
+    said = done.stderr.decode(errors="replace").strip()
+    if os.strerror(errno.ENOSPC) in said:
+        raise OSError(errno.ENOSPC, said[-300:])
     if done.returncode:
-        raise ValueError(done.stderr.decode(errors="replace").strip()[-300:])
+        raise ValueError(said[-300:])
     again.replace(path)
 
 

@@ -52,7 +52,11 @@ def _finished(
     out: zipfile.ZipFile, path: Path, height: int, width: int, facts: VideoFacts, source: BinaryIO | None
 ) -> Written:
     tracks_path = path.with_name(TRACKS)
-    with mux.created(tracks_path, facts, MKV, source) if _others(facts, source) else contextlib.nullcontext() as target:
+    with (
+        mux.created(tracks_path, facts.square(), MKV, source)
+        if _others(facts, source)
+        else contextlib.nullcontext() as target
+    ):
         tracks = target.mux(iter(())) if target else []
         begin_s = target.begin_s if target else facts.pts[0] * facts.time_base
     times = [TIMES_HEAD, *(f"{float((pts * facts.time_base - begin_s) * 1000):.6f}" for pts in facts.pts)]

@@ -16,8 +16,9 @@ from evs_batch.media import streams
 from evs_batch.media.files import MAX_PIXELS, open_video, reason, video_stream
 from evs_batch.spec.errors import MediaError
 from evs_batch.spec.recipe import Input, Output
-from evs_batch.spec.video import VideoFacts
+from evs_batch.spec.video import UNSAID, VideoFacts
 
+_RESERVED = {0, 3}
 _READABLE = {1, 4, 5, 6, 7, 9}  # matrices by their codes in H.273
 _UNREADABLE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "YDzDx", 14: "ICtCp"}  # as RGB, by swscale
 _HD_HEIGHT_PX = 720
@@ -56,8 +57,8 @@ def probe(file: BinaryIO, output: Output = Output(), accepted: Input = Input()) 
             width=width, height=height, pts=pts, durations=durations, time_base=stream.time_base, rate=_rate(stream),
             matrix=_matrix(context), full_range=int(context.color_range) == ColorRange.JPEG, aspect=aspect,
             codec=context.name, pixel_format=context.pix_fmt or "",
-            stamped=stamped, primaries=int(context.color_primaries),
-            transfer=int(context.color_trc), hidden=hidden, chapters=len(source.chapters()), tracks=tracks, **shown,
+            stamped=stamped, primaries=_said(context.color_primaries),
+            transfer=_said(context.color_trc), hidden=hidden, chapters=len(source.chapters()), tracks=tracks, **shown,
         )  # fmt: skip
     _check_accepted(facts, accepted)
     return replace(facts, warnings=(*_warnings(facts), *_lost(lost), *left_out))
@@ -230,6 +231,11 @@ def _orientation(frame: Any) -> tuple[int, bool]:
     if abs(angle - 90 * round(angle / 90)) > 1:
         raise MediaError(f"a rotation of {angle:.0f} degrees", "must be a right angle", "rotate the pixels instead")
     return 90 * round(angle / 90) % 360, mirrored
+
+
+def _said(code: Any) -> int:
+    """A code of primaries or transfer; reserved ones say nothing."""
+    return UNSAID if int(code) in _RESERVED else int(code)
 
 
 def _matrix(context: Any) -> int:

@@ -24,6 +24,7 @@ _DISCARD_ALL = 48  # FFmpeg's mark of tracks that it reads for itself: names of 
 _OF_THE_FILE = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id", "rotate", "alpha_mode",
 }  # fmt: skip
+EMPTY_TEXT = 2  # bytes of a subtitle that only ends the one before: muxers add them
 _ADTS = 0xFFF0  # how a packet of AAC begins that has a header, which some containers want and others do not
 _STATISTICS = ("_statistics", "number_of_", "bps", "duration-")
 _MP4_KEYS = {
@@ -34,7 +35,7 @@ _MP4_KEYS = {
 
 @dataclass
 class Copied:
-    """What was written of a track: how many packets, when the first and last are due on the result's clock, all bytes.
+    """What was written of a track: when it begins, on the result's clock, how many packets it has, and all their bytes.
 
     Packets of a `wrapped` track have headers, which the result may lack.
     """
@@ -44,14 +45,15 @@ class Copied:
     wrapped: bool = False
     packets: int = 0
     begin_s: float | None = None
-    last_s: float = 0.0
     size_bytes: int = 0
     crc: int = 0
 
     def add(self, packet: Any, data: bytes) -> None:
+        if self.codec == "mov_text" and len(data) <= EMPTY_TEXT:
+            return
         at_s = float(packet.pts * packet.time_base)
         self.begin_s = at_s if self.begin_s is None else min(self.begin_s, at_s)
-        self.packets, self.last_s = self.packets + 1, max(self.last_s, at_s)
+        self.packets += 1
         self.wrapped |= self.codec == "aac" and int.from_bytes(data[:2]) & _ADTS == _ADTS
         self.size_bytes += len(data)
         self.crc = zlib.crc32(data, self.crc)

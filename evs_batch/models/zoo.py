@@ -249,7 +249,7 @@ def t2v_source(name: str, base: str = "") -> T2VSource:
 def decoder_source(name: str, of: T2ISource) -> DecoderSource:
     """A decoder for a T2I's latents, by name, path or hub id; raises RecipeError if it is made for other latents."""
     found = DECODERS.get(name) or _decoder(name)
-    if found.family not in ("", of.family):
+    if of.name in T2I_MODELS and found.family not in ("", of.family):  # of a path nobody knows it
         alike = [other.name for other in DECODERS.values() if other.family == of.family]
         raise RecipeError(
             f"t2i.decoder={name!r}", f"must decode latents of the family {of.family} of t2i.model={of.name!r}",

@@ -21,13 +21,14 @@ _BRACKETS = re.compile(r" ?\(.*\)")
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """`good` of `rows` are clips; `problems` counts the others by what is wrong, and of the videos that were looked at
-    those that cannot be read. `found` are the others, evenly spread."""
+    those that cannot be read, which are `of_videos`. `found` are the others, evenly spread."""
 
     rows: int
     good: int
     looked: int
     found: tuple[tuple[Clip, VideoFacts], ...]
     problems: Counter[str]
+    of_videos: Counter[str]
 
     @property
     def readable(self) -> int:
@@ -57,9 +58,10 @@ def look(manifest: Manifest, recipe: Recipe, limit: int | None, videos: int) -> 
         chosen += [row.clip] if row.number in wanted else []
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
         looks = list(pool.map(lambda clip: _facts(clip, recipe), chosen))
-    problems.update(_kind(look) for look in looks if isinstance(look, EvsError))
+    of_videos = Counter(_kind(look) for look in looks if isinstance(look, EvsError))
+    problems.update(of_videos)
     found = [(clip, look) for clip, look in zip(chosen, looks, strict=True) if isinstance(look, VideoFacts)]
-    return Survey(rows=rows, good=good, looked=len(chosen), found=tuple(found), problems=problems)
+    return Survey(rows=rows, good=good, looked=len(chosen), found=tuple(found), problems=problems, of_videos=of_videos)
 
 
 def _kind(error: EvsError) -> str:

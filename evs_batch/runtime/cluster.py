@@ -121,7 +121,7 @@ def place(
     )
     # Media work takes cores that models leave, so that it can always be placed; they are started as models need them.
     beside = min(-(-workers // 2), cpus // 2) if models and device == "CPU" else cpus // 2
-    media = Pool(max(1, min(beside, asked.media_workers or beside)), ("media",))
+    media = Pool(max(1, min(cpus, asked.media_workers or beside)), ("media",))
     return Placement(
         device=device,
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once

@@ -179,9 +179,16 @@ class State:
         if not all(clip.passed(at, unit.at) for at in clip.size.segments.lenders(stage, number)):
             return False
         makes_pixels = "frames" in stage.gives and "frames" not in stage.needs
-        far = min(clip.units) + clip.credit.lent + 1 if clip.credit.lent else 0  # the oldest waits for those before
-        others = [other for at, other in clip.units.items() if other is not unit and at >= far]
-        return not makes_pixels or number < far or sum(map(self._has_pixels, others)) < clip.credit.with_pixels
+        lent = clip.credit.lent
+        first_counted = min(clip.units) + lent + 1 if lent else 0  # the oldest waits for those before
+        if not makes_pixels or number < first_counted:
+            return True
+        others = [other for at, other in clip.units.items() if other is not unit and at >= first_counted]
+        still_lent = sum(
+            at not in clip.units and any(near in clip.units for near in range(at - lent, at + lent + 1))
+            for at in (range(first_counted, clip.opened) if lent else ())
+        )
+        return sum(map(self._has_pixels, others)) + still_lent < clip.credit.with_pixels
 
     def _has_pixels(self, unit: UnitState) -> bool:
         stage = self.policy.path[unit.at]

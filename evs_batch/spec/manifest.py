@@ -41,7 +41,8 @@ OUTPUT_COLUMNS = {
     "evs_version": "string",
 }
 
-NEARLY = 0.75  # of 1: how alike two names are
+NEARLY = 0.8  # of 1: how alike two names are
+_LONG = ("negative_prompt", "strength")
 MAX_TEXT_CHARS = 10_000
 MAX_SEED_DIGITS = 20
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -76,10 +77,11 @@ def resolve_columns(names: Iterable[str]) -> dict[str, str]:
 
 def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Columns that are passed through unused although they are nearly called as an optional one, and that one."""
-    unused = [name for name in names if name not in OPTIONAL_COLUMNS and name not in OUTPUT_COLUMNS]
-    for name in unused:
-        close = difflib.get_close_matches(name.lower(), OPTIONAL_COLUMNS[1:], n=1, cutoff=NEARLY)
-        yield from ((name, known) for known in close)
+    for name in (name for name in names if name not in OPTIONAL_COLUMNS and name not in OUTPUT_COLUMNS):
+        plain = name.lower().strip("_ ")
+        if plain.rstrip("s") == "seed":  # shorter than what is alike by chance: speed, need, send
+            yield name, "seed"
+        yield from ((name, known) for known in difflib.get_close_matches(plain, _LONG, n=1, cutoff=NEARLY))
 
 
 def read_row(number: int, cells: Mapping[str, Any], columns: Mapping[str, str], seed: int, repeat: int = 0) -> Row:

@@ -175,7 +175,8 @@ class Output(BaseModel, frozen=True, extra="forbid"):
         "none", "give results the colours of their sources: coarse ones at each place, or mean and deviation of all"
     )
     previews: tuple[Literal["poster", "sheet", "side_by_side"], ...] = key(
-        (), "a JPEG of the middle frame, a contact sheet, a clip of source and result; in `OUTPUT/previews`"
+        (),
+        "a JPEG of the middle frame, a contact sheet, a clip of source and result, in `OUTPUT/previews`; none of zip",
     )
     preview_rows: int = key(1000, "how many rows, from the first one on, have previews", ge=0)
     unfit: Literal["refuse", "drop"] = key(
@@ -196,8 +197,6 @@ class Output(BaseModel, frozen=True, extra="forbid"):
                 f"output.container={self.container!r}", f"cannot hold {self.codec}",
                 f"set output.container = {codec.containers[0]!r}",
             )  # fmt: skip
-        if self.container == "zip" and self.previews:
-            raise RecipeError("output.previews", "cannot be made of pictures in a zip file", "set it to []")
         if self.pixel_format and self.pixel_format not in codec.pixels:
             raise RecipeError(
                 f"output.pixel_format={self.pixel_format!r}", f"is none of {self.codec}'s",

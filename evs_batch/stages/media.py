@@ -139,7 +139,7 @@ class MediaRunner:
     def _previews(self, path: Path, item: Item) -> list[str]:
         """Published beside the result; that one cannot be made costs nobody a video."""
         options = self.recipe.output
-        if not options.previews or item.clip.number >= options.preview_rows:
+        if not options.previews or item.clip.number >= options.preview_rows or options.container == "zip":
             return []
         folder = storage.join(storage.parent(storage.parent(item.output)), "previews")
         try:

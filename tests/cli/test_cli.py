@@ -106,11 +106,12 @@ def test_json_goes_to_the_standard_output_alone_if_asked(make_manifest, make_vid
 
 
 def test_a_column_that_is_nearly_called_as_one_that_is_used_is_pointed_out(make_manifest):
-    row = {"uri": "a", "prompt": "b", "sead": 5, "negativ_prompt": "c", "colour": "red"}
+    row = {"uri": "a", "prompt": "b", "Seeds": 5, "negativ_prompt": "c", "colour": "red", "speed": 1}
     said = evs_batch("validate", make_manifest([row])).stderr
-    assert "column 'sead' is not used: did you mean 'seed'?" in said
+    assert "column 'Seeds' is not used: did you mean 'seed'?" in said
     assert "column 'negativ_prompt' is not used: did you mean 'negative_prompt'?" in said
-    assert "colour" not in said
+    assert "'colour'" not in said
+    assert "'speed'" not in said
 
 
 def test_validation_looks_at_videos_if_asked(make_manifest, make_video, tmp_path):

@@ -14,6 +14,7 @@ import imageio_ffmpeg
 
 TIMEOUT_S = 60
 SUBTITLES = "1\n00:00:00,100 --> 00:00:00,400\nHello\n\n2\n00:00:00,500 --> 00:00:00,900\n<i>Bye</i>\n"
+OVERLAPPING = "1\n00:00:00,100 --> 00:00:00,600\nOne\n\n2\n00:00:00,100 --> 00:00:00,900\nTwo\n"
 CHAPTERS = (
     ";FFMETADATA1\ntitle=A film\nartist=Somebody\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=One\n"
     "[CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=1000\ntitle=Two\n"
@@ -92,6 +93,11 @@ CASES: Mapping[str, Case] = {
         name="a.mkv", recipe={"output.container": "mkv"},
         facts={"aspect": "4/3", "copied": "audio subtitle attachment"},
     ),
+    "pixels 59:54 as wide, two subtitles that nobody asked for, into mkv": Case(
+        make=f"{video('720x576', seconds=0.4, extra=',setsar=59/54')} -i {{subtitles}} -i {{subtitles}} {X264} -map 0"
+        " -map 1 -map 2 -c:s srt -disposition:s 0",
+        name="a.mkv", recipe={"output.container": "mkv"}, facts={"aspect": "59/54", "copied": "subtitle subtitle"},
+    ),
     "pixels 4:3 as wide, turned by 90": Case(
         make=f"{video(extra=',setsar=4/3')} {X264} {{other}} ;; -display_rotation 90 -i {{other}} -c copy",
         facts={"aspect": "3/4", "width": 66},
@@ -111,8 +117,8 @@ CASES: Mapping[str, Case] = {
         recipe={"output.container": "mov"}, facts={"copied": "audio audio"},
     ),
     "a language without a code in mov": Case(
-        make=f"{video()} {SOUND.format(1)} {X264} -c:a aac -metadata:s:a:0 language=cat",
-        recipe={"output.container": "mov"}, warned="language cat of audio track 1 is left out",
+        make=f"{video()} {SOUND.format(1)} {X264} -c:a aac -metadata:s:a:0 language=hau",
+        recipe={"output.container": "mov"}, warned="language hau of audio track 1 is left out",
     ),
     "late sound": Case(
         make=f"{video()} -itsoffset 0.3 {SOUND.format(0.7)} {X264} -c:a aac", facts={"copied": "audio"}
@@ -132,6 +138,17 @@ CASES: Mapping[str, Case] = {
     "sound in PCM, into mov": Case(
         make=f"{video()} {SOUND.format(1)} {X264} -c:a pcm_s16le", name="a.mov", recipe={"output.container": "mov"},
         facts={"copied": "audio"},
+    ),
+    "sound in PCM, in packets of a frame, into mov": Case(
+        make=f"{video()} {SOUND.format(1)} -af asetnsamples=1920 {X264} -c:a pcm_s16le", name="a.mkv",
+        recipe={"output.container": "mov"}, facts={"copied": "audio"},
+    ),
+    "sound, and pixels 4:3 as wide, into a zip file": Case(
+        make=f"{video(extra=',setsar=4/3')} {SOUND.format(1)} {X264} -c:a aac", facts={"aspect": "4/3"},
+        recipe={"output.container": "zip", "output.codec": "png", "output.pixel_format": "rgb24"},
+    ),
+    "subtitles that overlap": Case(
+        make=f"{video()} -i {{overlapping}} {X264} -map 0 -map 1 -c:s mov_text", facts={"copied": "subtitle"}
     ),
     "subtitles of mp4": Case(make=f"{SRT} -c:s mov_text", facts={"copied": "subtitle"}),
     "subtitles of mkv, into mp4": Case(make=f"{SRT} -c:s srt", name="a.mkv", refused="subtitle in srt"),
@@ -302,9 +319,12 @@ CASES: Mapping[str, Case] = {
 
 def make(case: Case, folder: Path) -> Path:
     """The file of a case, in a folder."""
-    names = "subtitles.srt chapters.txt font.ttf base.mp4 picture.jpg other.mp4 early.ts late.ts parts%d.ts"
+    names = (
+        "subtitles.srt overlapping.srt chapters.txt font.ttf base.mp4 picture.jpg other.mp4 early.ts late.ts parts%d.ts"
+    )
     files = {name.partition(".")[0].rstrip("%d"): folder / name for name in names.split()}
     files["subtitles"].write_text(SUBTITLES)
+    files["overlapping"].write_text(OVERLAPPING)
     files["chapters"].write_text(CHAPTERS)
     files["font"].write_bytes(bytes([0, 1, 0, 0]) * 100)
     if "{base}" in case.make:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from evs_batch.media.files import video_stream
+from evs_batch.media.languages import named
 from evs_batch.media.probe import probe
 from evs_batch.media.streams import PRIMING_S, contents, tags
 from evs_batch.spec.errors import MediaError
@@ -104,7 +105,8 @@ def test_it_becomes_what_the_table_says(name: str, longest: int, tmp_path: Path)
         shown = as_ffmpeg_shows(source, facts.height, facts.width)
         assert shown.shape == frames.shape
         assert apart(frames, shown) < 1
-    assert_all_is_there(source, facts, frames, out)
+    if out.suffix != ".zip":
+        assert_all_is_there(source, facts, frames, out)
 
 
 def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out: Path) -> None:
@@ -113,7 +115,8 @@ def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out
         result = probe(file, Output(container=out.suffix[1:]))
     assert (result.frames, result.width, result.height) == (facts.frames, facts.width, facts.height)
     assert (result.rotation, result.mirrored, result.hdr, result.interlaced) == (0, False, False, False)
-    assert (result.aspect, result.matrix, result.chapters) == (facts.aspect, facts.tags[0], facts.chapters)
+    assert (result.matrix, result.chapters) == (facts.tags[0], facts.chapters)
+    assert float(result.aspect) == pytest.approx(float(facts.aspect), rel=1 / 200 if out.suffix == ".mkv" else 0)
     late_s = [
         (a - result.pts[0]) * result.time_base - (b - facts.pts[0]) * facts.time_base
         for a, b in zip(result.pts, facts.pts, strict=True)
@@ -122,10 +125,11 @@ def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out
     if found(facts, "even"):
         assert result.fps == pytest.approx(facts.fps, rel=0.1), "as players show it"
     assert apart(as_ffmpeg_shows(out, facts.height, facts.width), frames) < 2
-    languages = [
-        [t.language for t in of.tracks if t.copied and t.language not in ("", "und")] for of in (facts, result)
+    spoken = [
+        [name for t in of.tracks if t.copied and (name := named(t.language, out.suffix[1:])) not in ("", "und")]
+        for of in (facts, result)
     ]
-    assert languages[0] == languages[1]
+    assert spoken[0] == spoken[1]
     before, after = starts_s(source), starts_s(out)
     for track in facts.tracks:
         hidden = facts.hidden and out.suffix == ".mkv"
@@ -133,6 +137,8 @@ def assert_all_is_there(source: Path, facts: VideoFacts, frames: np.ndarray, out
             apart_s = (before[track.kind] - before["video"]) - (after[track.kind] - after["video"])
             assert abs(apart_s) <= 2 * TOLERANCE_S, f"{track.kind} in step"
     with av.open(str(source), metadata_errors="replace") as a, av.open(str(out)) as b:
+        if source.suffix == out.suffix == ".mkv":
+            assert [s.disposition for s in b.streams.subtitles] == [s.disposition for s in a.streams.subtitles]
         wanted = {key.lower(): value for key, value in tags(a.metadata).items()}
         if facts.hidden and out.suffix == ".mkv":
             ends_s = [(p.pts + p.duration) * p.time_base for p in b.demux(audio=0) if p.size]

@@ -18,7 +18,7 @@ from evs_batch.media.decode import decode
 from evs_batch.media.encode import encode, join
 from evs_batch.media.probe import probe
 from evs_batch.media.verify import verify
-from evs_batch.spec.errors import EncodeError, RecipeError
+from evs_batch.spec.errors import EncodeError
 from evs_batch.spec.recipe import Output, load_recipe
 from evs_batch.spec.video import VideoFacts
 from tests.conftest import ROOT
@@ -163,8 +163,11 @@ def test_previews_that_cannot_be_made_cost_nobody_a_video(tmp_path: Path, monkey
     assert out.exists()
 
 
-def test_previews_change_no_pixel_and_pictures_have_none():
+def test_previews_change_no_pixel_and_pictures_have_none(tmp_path: Path):
     recipe = load_recipe("identity", ["output.previews=['poster']"])
     assert recipe.fingerprint == load_recipe("identity").fingerprint
-    with pytest.raises(RecipeError, match=r"output\.previews"):
-        load_recipe("identity", ["output.previews=['poster']", "output.codec=png", "output.container=zip"])
+    recipe = load_recipe("identity", ["output.previews=['poster']", "output.codec=png", "output.container=zip"])
+    (tmp_path / "a.mp4").write_bytes(SOURCE.read_bytes())
+    _, _, row, out = enhance(tmp_path / "a.mp4", recipe)
+    assert row["output_warnings"] is None
+    assert not (out.parent.parent / "previews").exists()

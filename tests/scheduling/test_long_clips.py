@@ -55,19 +55,23 @@ def test_only_as_many_segments_have_frames_as_the_credit_of_their_clip_allows():
 MATCHED = path(parse_recipe({"t2v": {"context": 16}, "output": {"colour_match": "adain"}}))  # pixels of neighbours
 
 
-@pytest.mark.parametrize("ahead", [0, 1, 2])
-def test_a_credit_is_enough_where_pixels_of_neighbours_are_looked_at(ahead: int):
+STEADY = path(parse_recipe({"composition": "T2V", "t2v": {"context": 40}, "output": {"colour_match": "adain"}}))
+
+
+@pytest.mark.parametrize(("stages", "segment", "lent"), [(MATCHED, 16, 1), (STEADY, 16, 1), (STEADY, 5, 2)])
+@pytest.mark.parametrize("ahead", [0, 1, 2, 4])
+def test_a_credit_is_enough_where_pixels_of_neighbours_are_looked_at(stages, segment: int, lent: int, ahead: int):
     """Whatever comes back first, and nothing is held beyond the credit."""
-    size = ev.Size(cut(320, 16), 8, 2, (64, 64))
-    given = credit(MATCHED, size, ahead)
-    for seed in range(40):
-        crew = pools(t2i=1, t2v=4, media=2)
+    size = ev.Size(cut(320, segment), 8, 2, (64, 64))
+    given = credit(stages, size, ahead)
+    for seed in range(30):
+        crew = pools(t2i=1, t2v=4, media=5)
         world = World(
-            seed, 1, 0.0, path=MATCHED, pools=crew, budget_bytes=given.bytes, call_frames={"t2i": 16, "t2v": 16}
+            seed, 1, 0.0, path=stages, pools=crew, budget_bytes=given.bytes, call_frames={"t2i": 16, "t2v": 16}
         )
         world.sizes["clip0"] = size
         world.run()
-        assert (world.commits, world.failures, given.lent) == ({"clip0": 1}, {}, 1)
+        assert (world.commits, world.failures, given.lent) == ({"clip0": 1}, {}, lent)
 
 
 def test_what_an_earlier_run_has_done_is_not_done_again():
