@@ -22,6 +22,8 @@ RECIPES = [
     parse_recipe({"t2v": {"switch_at": [8, 4], "context": 30}}),
     parse_recipe({"composition": "T2I"}),
     parse_recipe({"composition": "identity"}),
+    parse_recipe({"t2v": {"context": 16}, "output": {"colour_match": "adain"}}),
+    parse_recipe({"composition": "identity", "output": {"colour_match": "wavelet"}}),
 ]
 
 

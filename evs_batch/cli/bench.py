@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
 
-from evs_batch.cli.figures import for_people, write_figures
+from evs_batch.cli.figures import for_people, table_of, write_figures
 from evs_batch.spec.errors import RunError, nearest
 
 app = typer.Typer(no_args_is_help=True)
@@ -292,15 +291,6 @@ def check_choice(option: str, values: Sequence[str], known: Iterable[str]) -> Se
 
 def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None, **more: Any) -> None:
     """Print rows as a table; write them with machine and date, and more figures."""
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*[_cell(value) for value in row.values()])
-    for_people(json_file).print(table)
+    for_people(json_file).print(table_of(rows))
     if json_file:
         write_figures(name, rows, json_file, **more)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(_cell(part) for part in value)
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

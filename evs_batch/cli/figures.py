@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from evs_batch.spec.errors import RunError
 
@@ -20,6 +21,20 @@ def for_people(json_file: Path | None, **settings: Any) -> Console:
     """Where tables go: to the standard error if JSON goes to the standard output."""
     stream = sys.stderr if json_file == STDOUT else sys.stdout
     return Console(file=stream, highlight=False, **{"width": None if stream.isatty() else WIDE, **settings})
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> Table:
+    """Rows that have the same names."""
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row.values()])
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_cell(part) for part in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def writable(file: Path | None, *inputs: str) -> None:

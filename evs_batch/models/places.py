@@ -3,6 +3,7 @@
 Looking never goes online; `fetch` alone does.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +122,11 @@ def locate(place: Place, wanted: str) -> Path:
     if found is None:
         raise ModelError(str(place), ABSENT, place.advice(wanted))
     return found
+
+
+def latent_factor_px(place: Place) -> int:
+    """8, as all of Stable Diffusion, unless a folder's autoencoder says otherwise."""
+    config = place.path / "vae" / "config.json" if isinstance(place, Local) else None
+    if config is None or not config.is_file():
+        return 8
+    return 2 ** (len(json.loads(config.read_text()).get("block_out_channels", "1234")) - 1)

@@ -1,44 +1,19 @@
 """The model zoo: which files and which noise schedule a model name means. Nothing heavy is imported."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evs_batch.models.places import Download, Hub, Local, Place, locate
+from evs_batch.models.places import Download, Hub, Local, Place, latent_factor_px, locate
+from evs_batch.models.schedules import LCM, LIGHTNING, MOTION_DDIM, SD_DDIM, Schedule, divided
 from evs_batch.spec.errors import ModelError, RecipeError, nearest
 
 if TYPE_CHECKING:
     from evs_batch.algo.evs import Scheduler
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """A diffusers scheduler by its class name, and how it is configured."""
-
-    scheduler: str
-    config: Mapping[str, Any]
-
-
-_DDIM = {"beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}
-SD_DDIM = Schedule(
-    scheduler="DDIMScheduler", config={**_DDIM, "beta_schedule": "scaled_linear", "timestep_spacing": "leading"}
-)
-MOTION_DDIM = Schedule(
-    scheduler="DDIMScheduler", config={**_DDIM, "beta_schedule": "linear", "timestep_spacing": "trailing"}
-)
-
-
-LCM = Schedule(scheduler="LCMScheduler", config={"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear"})
-LIGHTNING = Schedule(
-    scheduler="EulerDiscreteScheduler",
-    config={"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear", "timestep_spacing": "trailing"},
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +208,7 @@ def t2i_source(name: str) -> T2ISource:
     place = _place("t2i.model", name, _SD_FILES, T2I_MODELS)
     alone = isinstance(place, Local) and place.path.is_file()
     return T2ISource(
-        name=name, weights=place, tokenizer=_SD if alone else None, latent_factor_px=_latent_factor_px(place)
+        name=name, weights=place, tokenizer=_SD if alone else None, latent_factor_px=latent_factor_px(place)
     )
 
 
@@ -299,20 +274,7 @@ def check_pair(t2i: T2ISource, t2v: T2VSource, bridge: str) -> None:
 
 def scheduler(source: T2ISource | T2VSource, steps: int) -> "Scheduler":
     """A fresh scheduler whose timesteps are set; raises RecipeError for a number of steps that it cannot divide."""
-    made = getattr(import_module("diffusers"), source.schedule.scheduler)(**source.schedule.config)
-    made.set_timesteps(steps)
-    times = made.timesteps
-    if len(times) != steps or times.min() < 0 or times.max() >= made.config.num_train_timesteps:
-        raise RecipeError(f"steps={steps}", "this schedule cannot be divided so", "choose a divisor of 1000")
-    return made
-
-
-def _latent_factor_px(place: Place) -> int:
-    """8, as all of Stable Diffusion, unless a folder's autoencoder says otherwise."""
-    config = place.path / "vae" / "config.json" if isinstance(place, Local) else None
-    if config is None or not config.is_file():
-        return 8
-    return 2 ** (len(json.loads(config.read_text()).get("block_out_channels", "1234")) - 1)
+    return divided(source.schedule, steps)
 
 
 def _decoder(name: str) -> DecoderSource:

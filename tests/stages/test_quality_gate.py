@@ -15,7 +15,7 @@ import torch
 from evs_batch.algo import evs
 from evs_batch.bench.domain import Sample, sample
 from evs_batch.evaluate import acutance, flicker_error, motion_error, psnr
-from evs_batch.models import zoo
+from evs_batch.models import schedules, zoo
 from evs_batch.models.parts import T2I, T2V
 from evs_batch.spec.recipe import load_recipe
 from evs_batch.stages.inline import load_enhancer
@@ -90,7 +90,7 @@ def tell(part: type, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable
 
 
 def swap_schedules(patch: Patch) -> None:
-    other = {zoo.T2ISource: zoo.MOTION_DDIM, zoo.T2VSource: zoo.SD_DDIM}
+    other = {zoo.T2ISource: schedules.MOTION_DDIM, zoo.T2VSource: schedules.SD_DDIM}
     right = zoo.scheduler
     patch.setattr(zoo, "scheduler", lambda source, steps: right(replace(source, schedule=other[type(source)]), steps))
 

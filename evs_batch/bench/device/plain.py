@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from evs_batch.algo.noise import frame_noise
 from evs_batch.bench.device.clock import Clock
-from evs_batch.models.zoo import MOTION_DDIM, SD_DDIM
+from evs_batch.models.schedules import MOTION_DDIM, SD_DDIM
 from evs_batch.spec.recipe import Recipe
 from evs_batch.spec.work import Clip
 
