@@ -184,9 +184,11 @@ class State:
         if not makes_pixels or number < first_counted:
             return True
         others = [other for at, other in clip.units.items() if other is not unit and at >= first_counted]
+        last = self.policy.join - 1  # where frames are lent
         still_lent = sum(
             at not in clip.units and any(near in clip.units for near in range(at - lent, at + lent + 1))
             for at in (range(first_counted, clip.opened) if lent else ())
+            if clip.ends[at] >= last
         )
         return sum(map(self._has_pixels, others)) + still_lent < clip.credit.with_pixels
 
