@@ -5,7 +5,8 @@ from typer.testing import CliRunner
 
 from evs_batch.cli.main import app
 from tests.conftest import ROOT
-from tests.media.cases import CASES, make
+from tests.media.cases import CASES
+from tests.media.making import make
 
 
 def found(*arguments: str | Path) -> tuple[int, list[dict]]:

@@ -22,7 +22,8 @@ from evs_batch.spec.errors import EncodeError
 from evs_batch.spec.recipe import Output, load_recipe
 from evs_batch.spec.video import VideoFacts
 from tests.conftest import ROOT
-from tests.media.cases import CASES, make
+from tests.media.cases import CASES
+from tests.media.making import make
 from tests.media.test_cases import enhance
 
 ZIP = Output(codec="png", container="zip")
