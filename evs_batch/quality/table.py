@@ -11,11 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 
 from evs_batch.quality.choice import SOURCE, Choice
 from evs_batch.spec.errors import OutputError
-from evs_batch.store import storage
+from evs_batch.store import parquet, storage
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, unseen by type checkers
 
@@ -58,10 +57,8 @@ class Table:
         """Put the file in place if there is a new row."""
         if not self._chunks and not self._pending:
             return
-        buffer = BytesIO()
-        pq.write_table(self.rows(), buffer)
         try:
-            storage.write_bytes(buffer.getvalue(), self.uri)
+            storage.write_bytes(parquet.written(self.rows()), self.uri)
         except OSError as error:
             raise OutputError(self.uri, f"cannot be written ({error})", "check your rights and the disk") from error
 
@@ -93,7 +90,7 @@ def _read(uri: str, schema: pa.Schema) -> pa.Table:
     if data is None:
         return schema.empty_table()
     try:
-        table = pq.read_table(BytesIO(data))
+        table = parquet.table(BytesIO(data))
     except pa.ArrowException as error:
         raise OutputError(uri, f"is damaged ({error})", "delete it: it will be measured again") from error
     return table if table.schema.equals(schema, check_metadata=True) else schema.empty_table()

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evs_batch.display import POOLS
 from evs_batch.spec import toml
@@ -18,7 +17,7 @@ from evs_batch.spec.errors import OutputError, masked
 from evs_batch.spec.failures import FAILURES
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, REQUIRED
 from evs_batch.spec.units import amount, duration
-from evs_batch.store import ledger, storage
+from evs_batch.store import ledger, parquet, storage
 
 MOST_ROWS = 10_000
 MOST_FAILED = 1_000  # of later rows
@@ -178,7 +177,7 @@ def _quality(output: str) -> list[Facts]:
     data = storage.read_bytes(storage.join(output, "quality", "metrics.parquet"))
     if data is None:
         return []
-    table = pq.read_table(BytesIO(data))
+    table = parquet.table(BytesIO(data))
     names = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     return list(filter(None, (_metric(table, name) for name in names if not name.startswith("source_"))))
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from evs_batch.spec.codecs import MUXERS
 from evs_batch.spec.errors import ManifestError, OutputError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS
-from evs_batch.store import lease, locks, parts, shards, storage
+from evs_batch.store import lease, locks, parquet, parts, shards, storage
 from evs_batch.store.parts import Parts
 
 FLUSH_ROWS = 256
@@ -82,7 +82,7 @@ def open_ledger(
     outputs = [pa.field(name, pa.type_for_alias(kind)) for name, kind in OUTPUT_COLUMNS.items()]
     schema = pa.schema([*fields, *outputs])
     try:
-        parts.parquet(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
+        parquet.written(pa.Table.from_pylist([dict.fromkeys(schema.names)], schema))
     except pa.ArrowException as error:
         raise ManifestError("a column", f"cannot be passed through ({error})", "leave it out") from error
     return Ledger(schema, Parts(_manifest(uri)), check)

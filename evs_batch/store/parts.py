@@ -12,14 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evs_batch.spec.errors import OutputError, StorageError
-from evs_batch.store import storage
+from evs_batch.store import parquet, storage
 
 log = logging.getLogger(__name__)
 SMALL_PARTS = 64
@@ -44,7 +43,7 @@ class Parts:
 
         If it raises, nobody knows whether they are: what is appended next takes their place, and must hold them.
         """
-        storage.write_bytes(parquet(table), storage.join(self.uri, self._next))
+        storage.write_bytes(parquet.written(table), storage.join(self.uri, self._next))
         self._own.append((self._next, table))
         self._next = _name(_SMALL)
 
@@ -60,7 +59,7 @@ class Parts:
         names = [name for name, _ in self._own]
         table = pa.concat_tables([table for _, table in self._own])
         merged = _name(_LARGE)
-        data = parquet(table.replace_schema_metadata({REPLACES: json.dumps(names)}))
+        data = parquet.written(table.replace_schema_metadata({REPLACES: json.dumps(names)}))
         storage.write_bytes(data, storage.join(self.uri, merged))
         self._own = [(merged, table)] if len(table) < LARGE_ROWS else []
         _remove(self.uri, names)
@@ -117,9 +116,7 @@ def digest(uri: str) -> str:
 def read(part: str, columns: list[str] | None = None) -> pa.Table:
     """The rows of a part, and those of the columns that it has; raises OutputError if it is damaged."""
     with _damage(part), storage.open_stored(part) as file:
-        found = pq.ParquetFile(file)
-        known = None if columns is None else [name for name in columns if name in found.schema_arrow.names]
-        return found.read(columns=known)
+        return parquet.table(file, columns)
 
 
 @contextlib.contextmanager
@@ -133,16 +130,9 @@ def _damage(part: str) -> Iterator[None]:
 def rewrite(part: str, table: pa.Table) -> None:
     """Put other rows into a part; it goes if there are none."""
     if len(table):
-        storage.write_bytes(parquet(table), part)
+        storage.write_bytes(parquet.written(table), part)
     else:
         storage.remove_file(part)
-
-
-def parquet(table: pa.Table) -> bytes:
-    """A table as a file."""
-    buffer = BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
 
 
 def _found(uri: str) -> dict[str, int]:

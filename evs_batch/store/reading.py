@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evs_batch.spec import release
 from evs_batch.spec.errors import ManifestError, StorageError
 from evs_batch.spec.manifest import OUTPUT_COLUMNS, Row, default_id, is_safe_id, read_row, resolve_columns
-from evs_batch.store import storage
+from evs_batch.store import parquet, storage
 
 _PACKAGE = Path(__file__).parents[1]
 MANIFESTS = next((p for p in (_PACKAGE / "manifests", _PACKAGE.parent / "manifests") if p.is_dir()), _PACKAGE)
@@ -38,8 +37,8 @@ Read = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
 def _read_parquet(file: Any) -> Read:
-    parquet = pq.ParquetFile(file)
-    return parquet.schema_arrow, parquet.iter_batches(BATCH_ROWS)
+    found = parquet.opened(file)
+    return found.schema_arrow, parquet.batches(found, BATCH_ROWS)
 
 
 def _read_csv(file: Any) -> Read:
