@@ -74,6 +74,7 @@ def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
 LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
     "short attention": only(cores.Attention),
     "motion modules": only(cores.AnimateDiffTransformer3D),
+    "gates": only(cores.GEGLU),
     "small norms": only(nn.GroupNorm),
     "all of them": cores.suit_cores,
 }

@@ -200,7 +200,7 @@ def _models(asked: Asked) -> Iterator[Finding]:
     found = f"{cache}, {amount(shutil.disk_usage(there).free)} free"
     yield _judged("model cache", found, good=os.access(there, os.W_OK), mend="set HF_HOME to a folder you may write to")
     yield Finding("model folder", "ok", f"{os.environ.get(FOLDER, DEFAULT_FOLDER)} (${FOLDER})")
-    from evs_batch.driver.models import needed
+    from evs_batch.models.needs import needed
     from evs_batch.runtime import cluster
 
     remote, seen = cluster.is_remote(asked.address), set[str]()

@@ -4,6 +4,7 @@ Looking never goes online; `fetch` alone does.
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,14 @@ def locate(place: Place, wanted: str) -> Path:
     if found is None:
         raise ModelError(str(place), ABSENT, place.advice(wanted))
     return found
+
+
+def size_bytes(place: Place) -> float:
+    """Of its files, where they are on this disk; infinity where they are not."""
+    found = place.find()
+    if found is None:
+        return math.inf
+    return sum(file.stat().st_size for file in (found, *found.rglob("*")) if file.is_file())
 
 
 def latent_factor_px(place: Place) -> int:

@@ -13,6 +13,7 @@ from ray._private.state import state
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError
 
+from evs_batch.models.needs import weights_bytes
 from evs_batch.runtime.actors import Share
 from evs_batch.scheduling.policy import Pool
 from evs_batch.spec.errors import RunError
@@ -23,6 +24,7 @@ Device = Literal["CPU", "GPU"]
 log = logging.getLogger("evs_batch")
 MODEL_ROLES: tuple[Role, ...] = ("t2i", "t2v")
 KNOCK_S = 5.0
+SMALL_BYTES, SMALL_WORKER_BYTES = 100e6, 2e9  # of weights, and of a worker with them at large pictures
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
 
 
@@ -108,7 +110,7 @@ def place(
     asked, each = recipe.runtime, recipe.runtime.gpus_per_worker or 1.0
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
-    usual = most if device == "GPU" else max(len(models), len(nodes))
+    usual = most if device == "GPU" else _usual_on_cores(recipe, nodes)
     pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())
     if device == "GPU" and gpus and workers * each > gpus + 1e-9:
@@ -128,6 +130,16 @@ def place(
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
         budget_bytes=_budget_bytes(recipe, nodes, device),
     )
+
+
+def _usual_on_cores(recipe: Recipe, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Small models on each core, as memory allows: they gain little from threads. Of others two, or one for a node."""
+    models = {stage.role for stage in path(recipe)} & {*MODEL_ROLES}
+    few = max(len(models), len(nodes))
+    if not models or weights_bytes(recipe) > SMALL_BYTES:
+        return few
+    fitting = (min(node.get("CPU", 0.0), node.get("memory", math.inf) / SMALL_WORKER_BYTES) for node in nodes)
+    return max(few, sum(map(int, fitting)))
 
 
 def _pools(recipe: Recipe, models: Sequence[Role], fitting: int, t2i: int | None, t2v: int | None) -> dict[str, Pool]:

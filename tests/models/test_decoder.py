@@ -8,9 +8,9 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-from evs_batch.driver.models import needed
 from evs_batch.evaluate import psnr
 from evs_batch.models import loading, zoo
+from evs_batch.models.needs import needed
 from evs_batch.models.places import Hub
 from evs_batch.spec.errors import ModelError, RecipeError
 from evs_batch.spec.recipe import Recipe

@@ -6,6 +6,7 @@ import pytest
 import torch
 from ray import exceptions as rex
 
+from evs_batch.runtime import cluster
 from evs_batch.runtime.account import Account
 from evs_batch.runtime.actors import CallMeta, WorkerMeta
 from evs_batch.runtime.cluster import connect, place
@@ -66,12 +67,25 @@ def test_every_gpu_gets_a_worker():
         assert placed.shares["model"].num_gpus == 1.0
 
 
-def test_cores_are_used_on_every_node_and_as_many_as_asked_for():
+def test_cores_are_used_on_every_node_and_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch):
     nodes = [{"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 4.0}]
+    monkeypatch.setattr(cluster, "SMALL_BYTES", 1e6)
     placed = place(load_recipe("demo"), nodes, None, None)
     assert (placed.pools["model"].size, placed.shares["model"].threads) == (3, 4)
     placed = place(load_recipe("demo", ["runtime.workers=6"]), nodes, None, None)
     assert (placed.pools["model"].size, placed.shares["model"].threads) == (6, 2)
+    assert place(load_recipe("demo"), [{"CPU": 16.0}], None, None).pools == {
+        "media": Pool(1, ("media",)),
+        "model": Pool(2, BOTH),
+    }
+
+
+def test_small_models_are_on_each_core_as_memory_allows():
+    nodes = [{"CPU": 4.0, "memory": 64e9}, {"CPU": 16.0, "memory": 11e9}, {"GPU": 0.0, "memory": 64e9}]
+    placed = place(load_recipe("demo"), nodes, None, None)
+    assert (placed.pools["model"].size, placed.shares["model"].threads) == (4 + 5, 2)
+    assert place(load_recipe("demo"), [{"CPU": 16.0, "memory": 1e9}], None, None).pools["model"].size == 2
+    assert place(load_recipe("enhance"), [{"CPU": 16.0}], None, None).pools["model"].size == 2
 
 
 def test_a_run_stays_on_the_devices_that_it_began_on_and_may_wait_for_gpus():
@@ -109,7 +123,7 @@ def test_media_workers_have_half_of_the_cores_beside_gpus_or_fewer_if_asked():
     assert place(load_recipe("demo"), nodes, None, None).pools["media"].size == 8
     assert place(load_recipe("demo", ["runtime.media_workers=3"]), nodes, None, None).pools["media"].size == 3
     assert place(load_recipe("demo", ["runtime.media_workers=99"]), nodes, None, None).pools["media"].size == 16
-    assert place(load_recipe("demo"), [{"CPU": 16.0}], None, None).pools["media"].size == 1
+    assert place(load_recipe("demo"), [{"CPU": 16.0}], None, None).pools["media"].size == 8
 
 
 def test_one_model_needs_one_pool():
