@@ -3,8 +3,8 @@
     python bench/roofline.py FOLDER [full|small] [--json FILE]
 
 Random weights are written to FOLDER, or found there. Passes: the U-Net over 16 frames with guidance, T2V over 16
-frames, the autoencoder for a frame; eager in both orders of weights, and with compiled blocks. Kernels: convolutions,
-products and attention in the shapes of that pass.
+frames, the autoencoder for a frame; eager in both orders of weights, and with compiled blocks, in 8 bits too. Kernels:
+convolutions, products and attention in the shapes of that pass; products in 8 bits with the change of their inputs.
 """
 
 import json
@@ -24,6 +24,7 @@ from evs_batch.bench.device import plain, weights
 from evs_batch.bench.device.clock import timed
 from evs_batch.models import hardware
 from evs_batch.models.compiling import compile_blocks
+from evs_batch.models.fp8 import Product8, in_fp8
 
 REPEATS, ROWS, HEADS = 5, 32, 8  # rows: 16 frames, with guidance
 SIDES = {"full": (80, 128), "small": (8, 16)}  # latents of 640x1024 pixels
@@ -42,7 +43,7 @@ def ms(call: Callable[[], Any]) -> float:
 
 def passes(folder: Path, sides: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Iterator[Row]:
     """Milliseconds of each model, eager and compiled; `first_s` is the first call, which compiles."""
-    for way in ("eager", "eager, channels_last", "static", "dynamic"):
+    for way in ("eager", "eager, channels_last", "static", "static, fp8", "dynamic"):
         torch._dynamo.reset()
         models = plain.load(folder / "t2i", folder / "motion", device, dtype)
         layout = torch.contiguous_format if way == "eager" else torch.channels_last
@@ -55,6 +56,8 @@ def passes(folder: Path, sides: tuple[int, int], device: torch.device, dtype: to
             ("decode", models.vae, partial(models.vae.decode, z[:1])),
         ):
             model.to(memory_format=layout)
+            if way.endswith("fp8"):
+                in_fp8(model)
             if not way.startswith("eager"):
                 compile_blocks(model, dynamic=way == "dynamic")
             first_s = timed(call)[1]
@@ -75,7 +78,8 @@ def kernels(sides: tuple[int, int], device: torch.device, dtype: torch.dtype) ->
         rows = ROWS * sides[0] * sides[1] // shrink**2
         a, linear = torch.randn(rows, inner, **like), torch.nn.Linear(inner, outer, **like)
         work = 2 * rows * inner * outer, 2 * (rows * (inner + outer) + inner * outer)
-        yield _kernel("product", f"{rows}x{inner} by {inner}x{outer}", "", partial(linear, a), *work)
+        for way, layer in (("", linear), ("fp8", Product8(linear))):
+            yield _kernel("product", f"{rows}x{inner} by {inner}x{outer}", way, partial(layer, a), *work)
     for (width, shrink), backend in product(ATTENTION, BACKENDS):
         cells = sides[0] * sides[1] // shrink**2
         qkv = [torch.randn(ROWS, cells, HEADS, width, **like).transpose(1, 2) for _ in range(3)]

@@ -13,7 +13,8 @@ MARKS = {"convolution": "o", "product": "s", "attention": "^"}
 
 def main() -> None:
     """Each kernel by its operations for a byte, in its fastest way."""
-    rows = [row for row in json.loads((ROOT / "bench" / "roofline.json").read_text())["rows"] if "tflops" in row]
+    rows = json.loads((ROOT / "bench" / "roofline.json").read_text())["rows"]
+    rows = [row for row in rows if "tflops" in row and row["way"] != "fp8"]  # whose roof is twice as high
     fastest = {row["name"]: row for row in sorted(rows, key=lambda row: row["tflops"])}
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()

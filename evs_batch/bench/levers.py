@@ -6,7 +6,7 @@ from evs_batch.spec.recipe import Recipe
 from evs_batch.store.recipes import load_recipe
 
 _CACHE_2, _CACHE_3, _HALF = "t2i.cache_interval=2", "t2i.cache_interval=3", "t2i.guidance_stop=0.5"
-_FEWER_KEYS = "t2i.token_downsampling=2"
+_FEWER_KEYS, _FP8 = "t2i.token_downsampling=2", "t2i.fp8=true"
 
 
 def levers(decoder: str) -> dict[str, Sequence[str]]:
@@ -18,8 +18,10 @@ def levers(decoder: str) -> dict[str, Sequence[str]]:
         "guidance in half": (_HALF,),
         "small decoder": (small,),
         "a quarter of the keys": (_FEWER_KEYS,),
+        "fp8": (_FP8,),
         "cache 3, guidance in half": (_CACHE_3, _HALF),
         "cache 3, guidance in half, small decoder": (_CACHE_3, _HALF, small),
+        "cache 3, guidance in half, small decoder, fp8": (_CACHE_3, _HALF, small, _FP8),
         "cache 2, guidance in half, a quarter of the keys": (_CACHE_2, _HALF, _FEWER_KEYS),
     }
 

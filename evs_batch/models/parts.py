@@ -21,6 +21,7 @@ from evs_batch.models.attention import FewerKeys, FirstFrames, behind_first_fram
 from evs_batch.models.caching import FeatureCache
 from evs_batch.models.cores import suit_cores
 from evs_batch.models.fitting import Fitting
+from evs_batch.models.fp8 import check_fp8, in_fp8
 from evs_batch.models.guidance import Guidance
 from evs_batch.models.hardware import Hardware, check_finite, in_chunks
 from evs_batch.models.loading import twin
@@ -98,8 +99,8 @@ class T2I:
     """A frame-wise noise predictor.
 
     With `first_frame`, every frame looks at the first one of its clip. `cache_interval` and `token_downsampling` above
-    1 are faster and not the same, see `FeatureCache` and `FewerKeys`. Fewer frames than `frames_per_forward` go through
-    a forward pass where so many do not fit the device, see `Fitting`.
+    1 and `fp8` are faster and not the same, see `FeatureCache`, `FewerKeys` and `Product8`. Fewer frames than
+    `frames_per_forward` go through a forward pass where so many do not fit the device, see `Fitting`.
     """
 
     def __init__(
@@ -111,10 +112,14 @@ class T2I:
         first_frame: bool = False,
         cache_interval: int = 1,
         token_downsampling: int = 1,
+        fp8: bool = False,
         call: Call = call_unet,
     ) -> None:
         self._spatial = unet  # whose weights a T2V may share
         own = twin(unet)
+        if fp8:
+            check_fp8(hardware.device)
+            in_fp8(own)
         if hardware.device.type == "cpu":
             suit_cores(own)
         self._first = FirstFrames(own) if first_frame else None

@@ -70,6 +70,10 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
         1, "self-attention at the finest level takes its keys from every so many rows and columns; more is faster",
         "ToDo (Smith et al. 2024)", ge=1, le=8,
     )  # fmt: skip
+    fp8: bool = key(
+        False, "products of transformer blocks in 8 bits, on GPUs that have them; not where runtime.precision is fp32",
+        "FP8 Formats (Micikevicius et al. 2022)",
+    )  # fmt: skip
 
     @property
     def executed_steps(self) -> int:

@@ -37,6 +37,7 @@ def load(recipe: Recipe, threads: int) -> "T2IRunner":
         first_frame=recipe.t2i.attention == "first_frame",
         cache_interval=recipe.t2i.cache_interval,
         token_downsampling=recipe.t2i.token_downsampling,
+        fp8=recipe.t2i.fp8 and runtime.precision != "fp32",
         call=family.call,
     )
     decoder = _load_decoder(recipe, source, vae, hardware) if recipe.t2i.decoder else vae

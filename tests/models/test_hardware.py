@@ -125,7 +125,9 @@ def test_an_autoencoder_may_work_tile_by_tile():
 
 
 @pytest.mark.parametrize("offload", ["models", "layers"])
-@pytest.mark.parametrize("changes", [["t2i.attention='first_frame'"], ["t2v.entry='ddim'", "sfi.enabled=true"]])
+@pytest.mark.parametrize(
+    "changes", [["t2i.attention='first_frame'"], ["t2v.entry='ddim'", "sfi.enabled=true"], ["t2i.fp8=true"]]
+)
 def test_offloading_changes_no_pixel(offload: str, changes: list[str]):
     frames = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     short = ["t2v.switch_at=[2]", "t2v.window=4", "t2v.overlap=2", "runtime.frames_per_forward=4", *changes]

@@ -129,7 +129,7 @@ def test_compiled_blocks_give_what_eager_ones_do(monkeypatch: pytest.MonkeyPatch
         return 4.0 if t > 400 else 1.0
 
     hardware = Hardware(CPU.device, CPU.dtype, compile="dynamic")
-    levers = {"cache_interval": 2, "token_downsampling": 2}
+    levers = {"cache_interval": 2, "token_downsampling": 2, "fp8": True}
     found, wanted = predicted(tiny(), scale, hardware, **levers), predicted(tiny(), scale, **levers)
     assert max(differences(found, wanted)) < 1e-5
     assert set(compiled) <= compiling.BLOCKS

@@ -75,8 +75,9 @@ def compare(
     """One row for each job, composition, setting and part; weights are written to `folder` if there are none.
 
     `seconds` and `plain_seconds` are medians, `first_s` is the first run, which compiles; `memory_gb` is what it takes
-    beside the weights; `psnr_db` compares with the plain script. Operations are counted once, in the plain script.
-    Of `settings`, all by default, those that change the result are run for EVS alone.
+    beside the weights; `psnr_db` compares with the plain script; `matrix_tflops` is the peak.
+    Operations are counted once, in the plain script. Of `settings`, all by default, those that change the result are
+    run for EVS alone.
     """
     if not (folder / weights.DECODER).is_dir():
         weights.write(folder, size, device())
@@ -119,6 +120,7 @@ def _rows(way: Way, script: Way, tflop: Mapping[str, float], peak: float) -> Ite
         row |= {"tflops": rate, "share_of_peak": rate and rate / peak}
         if part == "total":
             row |= {"first_s": way.first_s, "memory_gb": way.memory_gb, "psnr_db": psnr(way.made, script.made)}
+            row |= {"matrix_tflops": peak}
         yield row
 
 
