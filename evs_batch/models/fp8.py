@@ -23,14 +23,11 @@ OLDEST = (8, 9)  # compute capability
 class Product8(nn.Module):
     """A linear layer. Weights and scales are kept as integers, which no change of a network's precision touches."""
 
-    weight: Tensor
-    scale: Tensor
-
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight_OI, scale_O1 = in_8_bits(linear.weight)
-        self.register_buffer("weight", weight_OI.view(torch.uint8))
-        self.register_buffer("scale", scale_O1.view(torch.int32))
+        self.weight = nn.Parameter(weight_OI.view(torch.uint8), requires_grad=False)
+        self.scale = nn.Parameter(scale_O1.view(torch.int32), requires_grad=False)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,11 +61,17 @@ def _change(module: Any) -> None:
             _change(child)
 
 
+def has_fp8(device: torch.device) -> bool:
+    """Whether torch and a GPU have such products; on a processor torch does them step by step."""
+    able = device.type != "cuda" or torch.cuda.get_device_capability(device) >= OLDEST
+    return hasattr(nnf, "scaled_mm") and able
+
+
 def check_fp8(device: torch.device) -> None:
     """Raise ModelError where fp8 products are missing."""
     if not hasattr(nnf, "scaled_mm"):
         raise ModelError("t2i.fp8=true", f"is not there in torch {torch.__version__}", "install a newer one")
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < OLDEST:
+    if not has_fp8(device):
         raise ModelError(
             "t2i.fp8=true", f"needs a GPU with fp8 (Ada, Hopper or newer), not {torch.cuda.get_device_name(device)}",
             "leave it out, or ask for other nodes with runtime.labels",

@@ -1,5 +1,7 @@
 """The models that a recipe needs."""
 
+from functools import lru_cache
+
 from evs_batch.models import zoo
 from evs_batch.models.places import size_bytes
 from evs_batch.spec.recipe import Recipe
@@ -21,6 +23,7 @@ def needed(recipe: Recipe) -> list[zoo.Entry]:
     return models
 
 
+@lru_cache
 def weights_bytes(recipe: Recipe) -> float:
-    """Of all their files; infinity where one is not on this machine."""
+    """Of all their files; infinity where one is not on this machine. They are looked at once."""
     return sum(map(size_bytes, {place for model in needed(recipe) for place in zoo.places(model)}))

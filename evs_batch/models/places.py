@@ -130,7 +130,7 @@ def size_bytes(place: Place) -> float:
     found = place.find()
     if found is None:
         return math.inf
-    return sum(file.stat().st_size for file in (found, *found.rglob("*")) if file.is_file())
+    return sum(file.stat().st_size for file in (found, *found.glob("*"), *found.glob("*/*")) if file.is_file())
 
 
 def latent_factor_px(place: Place) -> int:

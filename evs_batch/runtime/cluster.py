@@ -99,18 +99,19 @@ def place(
     t2i: int | None,
     t2v: int | None,
     device: Device | None = None,
+    rows: float = math.inf,
 ) -> Placement:
     """Divide the GPUs of a cluster's nodes, or their cores where they have none and the recipe asks for none.
 
     Workers take both roles in turn, each on a GPU of its own; `t2i` and `t2v` ask for pools of so many workers instead.
-    A run stays on the `device` that it began on. With GPUs that are still to come, one worker waits for them.
+    A run of so many `rows` stays on the `device` that it began on. With GPUs that are still to come, one worker waits.
     """
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
     cpus, gpus = int(_total(nodes, "CPU")) or 1, _total(nodes, "GPU")
     asked, each = recipe.runtime, recipe.runtime.gpus_per_worker or 1.0
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
-    usual = most if device == "GPU" else _usual_on_cores(recipe, nodes)
+    usual = most if device == "GPU" else _usual_on_cores(recipe, nodes, len(models), rows)
     pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())
     if device == "GPU" and gpus and workers * each > gpus + 1e-9:
@@ -132,14 +133,16 @@ def place(
     )
 
 
-def _usual_on_cores(recipe: Recipe, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Small models on each core, as memory allows: they gain little from threads. Of others two, or one for a node."""
-    models = {stage.role for stage in path(recipe)} & {*MODEL_ROLES}
-    few = max(len(models), len(nodes))
-    if not models or weights_bytes(recipe) > SMALL_BYTES:
+def _usual_on_cores(recipe: Recipe, nodes: Sequence[Mapping[str, float]], models: int, rows: float) -> int:
+    """Two workers, or one for a node; of small models one for a core, since threads help them little.
+
+    As memory allows, a core of each node for others, and no more than clips.
+    """
+    few, able = max(models, len(nodes)), [node for node in nodes if node.get("CPU", 0) >= 1]
+    if not models or not able or weights_bytes(recipe) > SMALL_BYTES:
         return few
-    fitting = (min(node.get("CPU", 0.0), node.get("memory", math.inf) / SMALL_WORKER_BYTES) for node in nodes)
-    return max(few, sum(map(int, fitting)))
+    spare = [min(node["CPU"] - (node["CPU"] > 2), node.get("memory", math.inf) / SMALL_WORKER_BYTES) for node in able]
+    return max(few, int(min(len(able) * int(min(spare)), rows)))
 
 
 def _pools(recipe: Recipe, models: Sequence[Role], fitting: int, t2i: int | None, t2v: int | None) -> dict[str, Pool]:

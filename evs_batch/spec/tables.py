@@ -71,7 +71,8 @@ class T2I(BaseModel, frozen=True, extra="forbid"):
         "ToDo (Smith et al. 2024)", ge=1, le=8,
     )  # fmt: skip
     fp8: bool = key(
-        False, "products of transformer blocks in 8 bits, on GPUs that have them; not where runtime.precision is fp32",
+        False, "products of transformer blocks in 8 bits, for GPUs that have them (Ada, Hopper and newer); not "
+        "where runtime.precision is fp32",
         "FP8 Formats (Micikevicius et al. 2022)",
     )  # fmt: skip
 

@@ -19,9 +19,9 @@ def opened(file: Any) -> pq.ParquetFile:
 
 def table(file: Any, columns: list[str] | None = None) -> pa.Table:
     """All rows, of those of the columns that there are."""
-    found = opened(file)
-    known = None if columns is None else [name for name in columns if name in found.schema_arrow.names]
-    return found.read(known, use_threads=False)
+    with opened(file) as found:
+        known = None if columns is None else [name for name in columns if name in found.schema_arrow.names]
+        return found.read(known, use_threads=False)
 
 
 def batches(file: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
@@ -44,6 +45,16 @@ def test_small_pictures_in_bf16_are_normed_in_fp32():
     assert torch.equal(norm(x), exact.bfloat16())
     large = torch.randn(1, 8, 32, 32).bfloat16()
     assert torch.equal(norm(large), nn.functional.group_norm(large, 2, norm.weight, norm.bias))
+
+
+@torch.inference_mode()
+def test_gates_are_products_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    gated, x, widths = GEGLU(8, 32), torch.randn(2, 5, 8), list[int]()
+    expected, linear = gated(x), cores.linear
+    monkeypatch.setattr(cores, "linear", lambda x, weight, bias: widths.append(len(weight)) or linear(x, weight, bias))
+    cores.suit(gated)
+    assert torch.allclose(gated(x), expected, atol=1e-6)
+    assert widths == [32, 32]
 
 
 def test_attention_that_has_a_processor_of_its_own_keeps_it():

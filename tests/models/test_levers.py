@@ -115,7 +115,8 @@ def test_fewer_keys_change_the_finest_attention_alone(build: Callable[[], Any]):
     assert all(seen == (query // 4 if query == finest else query) for query, seen in cells)
 
 
-def test_compiled_blocks_give_what_eager_ones_do(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("fp8", [False, True])
+def test_compiled_blocks_give_what_eager_ones_do(fp8: bool, monkeypatch: pytest.MonkeyPatch):
     """Traced and run by PyTorch itself: to write machine code takes a compiler, and minutes."""
     compiled, right = list[str](), nn.Module.compile
 
@@ -129,7 +130,7 @@ def test_compiled_blocks_give_what_eager_ones_do(monkeypatch: pytest.MonkeyPatch
         return 4.0 if t > 400 else 1.0
 
     hardware = Hardware(CPU.device, CPU.dtype, compile="dynamic")
-    levers = {"cache_interval": 2, "token_downsampling": 2, "fp8": True}
+    levers = {"cache_interval": 2, "token_downsampling": 2, "fp8": fp8}
     found, wanted = predicted(tiny(), scale, hardware, **levers), predicted(tiny(), scale, **levers)
     assert max(differences(found, wanted)) < 1e-5
     assert set(compiled) <= compiling.BLOCKS

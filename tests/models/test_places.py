@@ -1,6 +1,7 @@
 """Where weights are looked for, and how a missing one is said."""
 
 import hashlib
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ import huggingface_hub.constants as hub
 import pytest
 
 from evs_batch.models import loading, zoo
-from evs_batch.models.places import Download, Hub, Local, locate
+from evs_batch.models.places import Download, Hub, Local, locate, size_bytes
 from evs_batch.spec.errors import ModelError
 from tests.models import checkpoints
 
@@ -134,3 +135,14 @@ def test_what_the_hub_does_not_have_is_said(hub_server: Path):
 def test_fetching_offline_is_refused_by_name(cache: Path):
     with pytest.raises(ModelError, match="cannot be fetched offline; unset HF_HUB_OFFLINE"):
         zoo.t2i_source("somebody/their-model").weights.fetch()
+
+
+def test_bytes_of_weights_are_counted_in_linked_folders_too(tmp_path: Path):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(bytes(1000))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "unet").symlink_to(tmp_path / "unet")
+    (tmp_path / "model" / "index.json").write_bytes(bytes(10))
+    assert size_bytes(Local(tmp_path / "model")) == 1010
+    assert size_bytes(Local(tmp_path / "unet" / "weights.safetensors")) == 1000
+    assert size_bytes(Local(tmp_path / "none")) == math.inf

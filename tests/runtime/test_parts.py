@@ -1,5 +1,6 @@
 """The pieces of the runtime that need no running Ray."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -80,12 +81,19 @@ def test_cores_are_used_on_every_node_and_as_many_as_asked_for(monkeypatch: pyte
     }
 
 
-def test_small_models_are_on_each_core_as_memory_allows():
-    nodes = [{"CPU": 4.0, "memory": 64e9}, {"CPU": 16.0, "memory": 11e9}, {"GPU": 0.0, "memory": 64e9}]
-    placed = place(load_recipe("demo"), nodes, None, None)
-    assert (placed.pools["model"].size, placed.shares["model"].threads) == (4 + 5, 2)
-    assert place(load_recipe("demo"), [{"CPU": 16.0, "memory": 1e9}], None, None).pools["model"].size == 2
-    assert place(load_recipe("enhance"), [{"CPU": 16.0}], None, None).pools["model"].size == 2
+def test_small_models_are_on_each_core_but_one_as_memory_and_rows_allow():
+    def workers(*nodes: dict[str, float], recipe: str = "demo", rows: float = math.inf) -> tuple[int, int]:
+        placed = place(load_recipe(recipe), nodes, None, None, rows=rows)
+        return placed.pools["model"].size, placed.shares["model"].threads
+
+    node = {"CPU": 16.0, "memory": 64e9}
+    assert workers(node) == (15, 1)
+    assert workers({"CPU": 0.0, "memory": 4e9}, node, node) == (30, 1)
+    assert workers(node, {"CPU": 16.0, "memory": 11e9}) == (2 * 5, 3), "Ray spreads them evenly"
+    assert workers({"CPU": 16.0, "memory": 1e9}) == (2, 8)
+    assert workers(node, rows=6) == (6, 2)
+    assert workers(node, rows=1) == (2, 8)
+    assert workers(node, recipe="enhance") == (2, 8), "nobody knows how large its models are"
 
 
 def test_a_run_stays_on_the_devices_that_it_began_on_and_may_wait_for_gpus():

@@ -1,5 +1,6 @@
 """Whoever reads a Parquet file, no thread but its own touches what Python has given it."""
 
+import re
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -9,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import evs_batch
 from evs_batch.store import parquet, parts, reading, storage
 
+READS = re.compile(r"read_table|ParquetFile\(|pyarrow.dataset|ParquetDataset")
 ROWS = pa.table({f"column{number}": [f"{row}" for row in range(5000)] for number in range(8)})
 
 
@@ -55,6 +58,12 @@ def test_manifests_are_read_by_the_thread_that_asks(watched: Watched):
     assert schema.equals(ROWS.schema)
     assert [batch.num_rows for batch in batches] == [1024] * 4 + [904]
     assert watched.threads == {threading.get_ident()}
+
+
+def test_nobody_else_reads_parquet():
+    package = Path(evs_batch.__file__).parent
+    own = {file.relative_to(package) for file in package.rglob("*.py") if READS.search(file.read_text())}
+    assert own == {Path("store", "parquet.py")}
 
 
 def test_a_file_on_disk_is_read_as_well(tmp_path: Path):
