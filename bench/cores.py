@@ -1,4 +1,4 @@
-"""What each thing that is done on a processor's cores is worth, one thread, by turns with what it replaces.
+"""What each thing that is done on a processor's cores is worth, one thread, by turns with what it replaces; rates.
 
 python bench/cores.py [FILE.json]
 """
@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from evs_batch.bench.domain import sample
 from evs_batch.cli.figures import write_figures
@@ -27,20 +28,32 @@ from evs_batch.runtime.memory import keep_memory
 from evs_batch.stages.inline import load_enhancer
 from evs_batch.store.recipes import load_recipe
 
-TURNS, CLIPS = 9, 4
+TURNS, CLIPS, SIDE = 9, 4, 2048
 DTYPE = torch.bfloat16 if multiplies_bf16(torch.device("cpu")) else torch.float32
 CORES = Hardware(torch.device("cpu"), DTYPE)
 
 
-def by_turns(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median milliseconds of each."""
+def by_turns(of: str, ways: Mapping[str, Callable[[], Any]], calls: int = 1) -> Iterator[dict[str, Any]]:
+    """Median milliseconds of each, for one of so many `calls` that it does, and the rate of its operations."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(TURNS + 1):
         for name, call in ways.items():
             began_s = time.perf_counter()
             call()
-            taken[name].append(1000 * (time.perf_counter() - began_s))
-    return {name: median(milliseconds[1:]) for name, milliseconds in taken.items()}
+            taken[name].append(1000 * (time.perf_counter() - began_s) / calls)
+    for name, call in ways.items():
+        with FlopCounterMode(display=False) as counter:
+            call()
+        milliseconds = median(taken[name][1:])
+        rate = counter.get_total_flops() / milliseconds / 1e6 / calls or None  # none in another process
+        yield {"of": of, "way": name, "milliseconds": milliseconds, "gflop_per_s": rate}
+
+
+def products() -> Iterator[dict[str, Any]]:
+    """A large product in fp32 and in bf16: what precision alone could give."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    sides = {name: torch.randn(2, SIDE, SIDE).to(dtype) for name, dtype in kinds.items()}
+    yield from by_turns("a large product", {name: partial(torch.matmul, *pair) for name, pair in sides.items()})
 
 
 def passes() -> Iterator[dict[str, Any]]:
@@ -56,8 +69,7 @@ def passes() -> Iterator[dict[str, Any]]:
         made = {way: CORES.hold(copy.deepcopy(unet)) for way in ways}
         for way, change in ways.items():
             change(made[way])
-        found = by_turns({way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
-        yield from ({"of": f"a pass of {name}", "way": way, "milliseconds": taken} for way, taken in found.items())
+        yield from by_turns(f"a pass of {name}", {way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
 
 
 def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
@@ -88,8 +100,7 @@ def slices() -> Iterator[dict[str, Any]]:
         vae._slice = size
     z = vaes[16].encode(frames)
     for of, given in (("encode", frames), ("decode", z)):
-        found = by_turns({f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()})
-        yield from ({"of": of, "way": way, "milliseconds": taken} for way, taken in found.items())
+        yield from by_turns(of, {f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()})
 
 
 def decoders() -> Iterator[dict[str, Any]]:
@@ -97,8 +108,7 @@ def decoders() -> Iterator[dict[str, Any]]:
     own, z = zoo.t2i_source("tiny"), torch.randn(16, 4, 32, 32)
     small = zoo.decoder_source("tiny-decoder", own)
     vaes = {"own decoder": Vae(loading.load_vae(own), CORES), small.name: Vae(loading.load_decoder(small), CORES)}
-    found = by_turns({way: partial(vae.decode, z) for way, vae in vaes.items()})
-    yield from ({"of": "decode", "way": way, "milliseconds": taken} for way, taken in found.items())
+    yield from by_turns("decode", {way: partial(vae.decode, z) for way, vae in vaes.items()})
 
 
 def memory() -> Iterator[dict[str, Any]]:
@@ -106,8 +116,8 @@ def memory() -> Iterator[dict[str, Any]]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     call = [(s.degraded, s.clip) for s in map(sample, range(CLIPS))]
     actors: Mapping[str, Any] = {"memory given back": Actor.remote(False), "memory kept": Actor.remote(True)}
-    found = by_turns({way: lambda actor=actor: ray.get(actor.run.remote(call)) for way, actor in actors.items()})
-    yield from ({"of": "a clip", "way": way, "milliseconds": taken / CLIPS} for way, taken in found.items())
+    ways = {way: lambda actor=actor: ray.get(actor.run.remote(call)) for way, actor in actors.items()}
+    yield from by_turns("a clip", ways, CLIPS)
 
 
 @ray.remote(num_cpus=1, max_concurrency=CONCURRENCY)
@@ -130,10 +140,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     with torch.inference_mode():
-        for part in (passes, slices, decoders, memory):
+        for part in (products, passes, slices, decoders, memory):
             for row in part():
                 rows.append(row)
-                print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms", flush=True)
+                rate = f"{row['gflop_per_s']:8.0f} GFLOP/s" if row["gflop_per_s"] else ""
+                print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms {rate}", flush=True)
     if sys.argv[1:]:
         write_figures("cores", rows, Path(sys.argv[1]))
 

@@ -15,14 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, group_norm, linear
 
 LARGE_CELLS = 1024  # of a picture
-SHORT_KEYS = 64  # up to so many, two batched products are faster than PyTorch's fused attention
+SHORT_KEYS = 64  # up to so many, two batched products for each head are faster than PyTorch's fused attention
 
 
 def suit_cores(unet: nn.Module) -> None:
-    """Let short attention be two products, and motion modules keep channels together in memory.
-
-    Attention that has a processor of its own stays as it is.
-    """
+    """Change short attention, motion modules, gates and norms; attention that has a processor of its own stays."""
     for module in unet.modules():
         suit(module)
 
