@@ -4,11 +4,13 @@ python bench/cores.py [FILE.json]
 """
 
 import copy
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,7 +36,10 @@ CORES = Hardware(torch.device("cpu"), DTYPE)
 
 
 def by_turns(of: str, ways: Mapping[str, Callable[[], Any]], calls: int = 1) -> Iterator[dict[str, Any]]:
-    """Median milliseconds of each, for one of so many `calls` that it does, and the rate of its operations."""
+    """Median milliseconds of each, for one of so many `calls` that it does, and the rate of its operations.
+
+    PyTorch's fused attention is not counted.
+    """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(TURNS + 1):
         for name, call in ways.items():
@@ -70,6 +75,25 @@ def passes() -> Iterator[dict[str, Any]]:
         for way, change in ways.items():
             change(made[way])
         yield from by_turns(f"a pass of {name}", {way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
+
+
+def threads() -> Iterator[dict[str, Any]]:
+    """A pass of T2V by threads that sleep or stay awake while they wait for each other, in processes of their own."""
+    for count, policy in ((1, "PASSIVE"), (2, "PASSIVE"), (2, "ACTIVE")):
+        os.environ |= {"OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": str(count)}  # read when the process starts
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            yield from process.submit(_by_threads, count, policy).result()
+
+
+def _by_threads(count: int, policy: str) -> list[dict[str, Any]]:
+    keep_memory()
+    torch.set_num_threads(count)
+    unet: Any = loading.load_motion_unet(zoo.t2v_source("tiny"), loading.shared_unet(zoo.t2i_source("tiny"), (), CORES))
+    cores.suit_cores(unet)
+    text = torch.randn(16, 24, unet.config["cross_attention_dim"]).to(DTYPE)
+    call = partial(CORES.hold(unet), torch.randn(1, 4, 16, 32, 32).to(DTYPE), torch.tensor(300), text)
+    with torch.inference_mode():
+        return [*by_turns("threads of T2V", {f"{count} {policy.lower()}": call})]
 
 
 def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
@@ -140,7 +164,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     with torch.inference_mode():
-        for part in (products, passes, slices, decoders, memory):
+        for part in (products, threads, passes, slices, decoders, memory):
             for row in part():
                 rows.append(row)
                 rate = f"{row['gflop_per_s']:8.0f} GFLOP/s" if row["gflop_per_s"] else ""

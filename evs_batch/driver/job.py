@@ -202,8 +202,7 @@ class Job:
 
     def _place(self) -> cluster.Placement:
         asked = self._options
-        pools, rows = (asked.t2i_workers, asked.t2v_workers), self.progress.rows
-        return cluster.place(self._recipe, cluster.nodes(), *pools, self._device, rows)
+        return cluster.place(self._recipe, cluster.nodes(), asked.t2i_workers, asked.t2v_workers, self._device)
 
     def _finish(self, end: Finished) -> None:
         if end.failure:

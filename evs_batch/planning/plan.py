@@ -94,9 +94,9 @@ def plan(manifest: str | Path, recipe: Recipe, asked: Asked = Asked()) -> Plan:
     survey = look(reading.open_manifest(str(manifest), recipe.seed), recipe, asked.run.limit, asked.videos)
     here = _nodes(asked.run.address) if asked.gpus is None or asked.costs == SHORT_RUN else []
     nodes = here if asked.gpus is None else _imagined(asked.gpus, asked.cpus_per_gpu)
-    placement = cluster.place(recipe, nodes, asked.run.t2i_workers, asked.run.t2v_workers, rows=survey.rows)
-    seen = sizes(recipe, [facts for _, facts in survey.found], placement.budget_bytes)
     lacking = _missing_models(recipe, asked)
+    placement = cluster.place(recipe, nodes, asked.run.t2i_workers, asked.run.t2v_workers)
+    seen = sizes(recipe, [facts for _, facts in survey.found], placement.budget_bytes)
     why_not = [*_unfit(survey, recipe, seen, placement), *lacking]
     mean = survey.readable / max(1, len(survey.found))
     made = Plan(

@@ -202,6 +202,7 @@ class Share:
     num_gpus: float
     threads: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
 
 
 class Handle:
@@ -236,6 +237,7 @@ def start(recipe: Recipe, share: Share, worker: type[Worker] = Worker) -> Handle
     options = actor.options(
         num_cpus=share.num_cpus,
         num_gpus=share.num_gpus,
+        memory=share.memory_bytes or None,
         max_restarts=0,
         max_task_retries=0,
         max_concurrency=CONCURRENCY,

@@ -24,7 +24,7 @@ Device = Literal["CPU", "GPU"]
 log = logging.getLogger("evs_batch")
 MODEL_ROLES: tuple[Role, ...] = ("t2i", "t2v")
 KNOCK_S = 5.0
-SMALL_BYTES, SMALL_WORKER_BYTES = 100e6, 2e9  # of weights, and of a worker with them at large pictures
+SMALL_BYTES, SMALL_WORKER_BYTES = 10**8, 2 * 10**9  # of weights, and of a worker with them at large pictures
 OBJECT_STORE_SHARE = 0.6  # of the object store, for what is in flight; the rest is for copies on their way
 
 
@@ -99,19 +99,20 @@ def place(
     t2i: int | None,
     t2v: int | None,
     device: Device | None = None,
-    rows: float = math.inf,
 ) -> Placement:
     """Divide the GPUs of a cluster's nodes, or their cores where they have none and the recipe asks for none.
 
     Workers take both roles in turn, each on a GPU of its own; `t2i` and `t2v` ask for pools of so many workers instead.
-    A run of so many `rows` stays on the `device` that it began on. With GPUs that are still to come, one worker waits.
+    A run stays on the `device` that it began on. With GPUs that are still to come, one worker waits for them.
     """
     models: list[Role] = [role for role in MODEL_ROLES if any(stage.role == role for stage in path(recipe))]
     cpus, gpus = int(_total(nodes, "CPU")) or 1, _total(nodes, "GPU")
     asked, each = recipe.runtime, recipe.runtime.gpus_per_worker or 1.0
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
-    usual = most if device == "GPU" else _usual_on_cores(recipe, nodes, len(models), rows)
+    few = max(len(models), len(nodes))
+    small = _small_on_cores(recipe, nodes) if models and device == "CPU" else 0
+    usual = most if device == "GPU" else max(few, small)
     pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())
     if device == "GPU" and gpus and workers * each > gpus + 1e-9:
@@ -121,6 +122,7 @@ def place(
         num_gpus=each if device == "GPU" else 0.0,
         threads=max(1, cpus // max(1, workers)),
         labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
+        memory_bytes=SMALL_WORKER_BYTES if few < workers <= small else 0,
     )
     # Media work takes cores that models leave, so that it can always be placed; they are started as models need them.
     beside = min(-(-workers // 2), cpus // 2) if models and device == "CPU" else cpus // 2
@@ -133,16 +135,16 @@ def place(
     )
 
 
-def _usual_on_cores(recipe: Recipe, nodes: Sequence[Mapping[str, float]], models: int, rows: float) -> int:
-    """Two workers, or one for a node; of small models one for a core, since threads help them little.
+def _small_on_cores(recipe: Recipe, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many workers of small models, which gain little from threads: one for a core, 0 if the models are not small.
 
-    As memory allows, a core of each node for others, and no more than clips.
+    A core is left where a node has more than two; no more than memory allows.
     """
-    few, able = max(models, len(nodes)), [node for node in nodes if node.get("CPU", 0) >= 1]
-    if not models or not able or weights_bytes(recipe) > SMALL_BYTES:
-        return few
-    spare = [min(node["CPU"] - (node["CPU"] > 2), node.get("memory", math.inf) / SMALL_WORKER_BYTES) for node in able]
-    return max(few, int(min(len(able) * int(min(spare)), rows)))
+    if weights_bytes(recipe) > SMALL_BYTES:
+        return 0
+    cores = (cpus - (cpus > 2) for cpus in (node.get("CPU", 0.0) for node in nodes))
+    memories = (node.get("memory", math.inf) / SMALL_WORKER_BYTES for node in nodes)
+    return sum(int(min(each)) for each in zip(cores, memories, strict=True))
 
 
 def _pools(recipe: Recipe, models: Sequence[Role], fitting: int, t2i: int | None, t2v: int | None) -> dict[str, Pool]:
@@ -199,7 +201,7 @@ def release_autoscaler(recipe: Recipe) -> None:
 
 def why_not_placed(share: Share) -> str:
     """What a worker waits for that Ray has not started."""
-    wanted = {"CPU": share.num_cpus, "GPU": share.num_gpus}
+    wanted = {"CPU": share.num_cpus, "GPU": share.num_gpus, "memory": share.memory_bytes}
     nodes = [node for node in ray.nodes() if node["Alive"]]
     fitting = [node for node in nodes if share.labels.items() <= node.get("Labels", {}).items()]
     if not fitting:
@@ -209,4 +211,6 @@ def why_not_placed(share: Share) -> str:
     if not any(all(node["Resources"].get(name, 0) >= amount for name, amount in wanted.items()) for node in fitting):
         return f"no node has {needs}"
     free = ray.available_resources()
-    return f"it needs {needs}, and free are " + ", ".join(f"{free.get(name, 0):g} {name}" for name in wanted)
+    return f"it needs {needs}, and free are " + ", ".join(
+        f"{free.get(name, 0):g} {name}" for name, amount in wanted.items() if amount
+    )

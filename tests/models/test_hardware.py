@@ -10,6 +10,7 @@ from torch import nn
 
 import evs_batch
 from evs_batch.models import hardware
+from evs_batch.models.fp8 import Product8
 from evs_batch.models.parts import Vae
 from evs_batch.spec.tables import Runtime
 from evs_batch.spec.work import Clip
@@ -105,11 +106,13 @@ def tensors(network: nn.Module) -> list[torch.Tensor]:
     return [*network.parameters(), *network.buffers()]
 
 
-def test_offloaded_layers_hold_no_weights_between_calls():
-    network = hardware.Hardware(torch.device("cpu"), torch.float32, "layers").place(nn.Sequential(nn.Linear(4, 4)))
-    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
-    assert network(torch.ones(1, 4)).device.type == "cpu"
-    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+@pytest.mark.parametrize("layer", [nn.Linear(16, 16), Product8(nn.Linear(16, 16))])
+def test_offloaded_layers_hold_no_weights_between_calls(layer: nn.Module):
+    network = nn.Sequential(layer)
+    hardware.Hardware(torch.device("cpu"), torch.float32, "layers").place(network)
+    assert {tensor.device.type for tensor in tensors(network)} == {"meta"}
+    assert network(torch.ones(1, 16)).device.type == "cpu"
+    assert {tensor.device.type for tensor in tensors(network)} == {"meta"}
 
 
 def test_an_autoencoder_may_work_tile_by_tile():

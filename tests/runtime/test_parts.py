@@ -1,6 +1,5 @@
 """The pieces of the runtime that need no running Ray."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -81,19 +80,20 @@ def test_cores_are_used_on_every_node_and_as_many_as_asked_for(monkeypatch: pyte
     }
 
 
-def test_small_models_are_on_each_core_but_one_as_memory_and_rows_allow():
-    def workers(*nodes: dict[str, float], recipe: str = "demo", rows: float = math.inf) -> tuple[int, int]:
-        placed = place(load_recipe(recipe), nodes, None, None, rows=rows)
-        return placed.pools["model"].size, placed.shares["model"].threads
+def test_small_models_are_on_each_core_but_one_as_memory_allows():
+    def workers(*nodes: dict[str, float], recipe: str = "demo", changes: tuple[str, ...] = ()) -> tuple[int, int, int]:
+        placed = place(load_recipe(recipe, changes), nodes, None, None)
+        share = placed.shares["model"]
+        return placed.pools["model"].size, share.threads, share.memory_bytes
 
     node = {"CPU": 16.0, "memory": 64e9}
-    assert workers(node) == (15, 1)
-    assert workers({"CPU": 0.0, "memory": 4e9}, node, node) == (30, 1)
-    assert workers(node, {"CPU": 16.0, "memory": 11e9}) == (2 * 5, 3), "Ray spreads them evenly"
-    assert workers({"CPU": 16.0, "memory": 1e9}) == (2, 8)
-    assert workers(node, rows=6) == (6, 2)
-    assert workers(node, rows=1) == (2, 8)
-    assert workers(node, recipe="enhance") == (2, 8), "nobody knows how large its models are"
+    assert workers(node) == (15, 1, cluster.SMALL_WORKER_BYTES)
+    assert workers({"CPU": 0.0, "memory": 64e9}, node, {"CPU": 4.0}, {"CPU": 2.0})[0] == 15 + 3 + 2
+    assert workers(node, {"CPU": 16.0, "memory": 11e9})[0] == 15 + 5
+    assert workers({"CPU": 16.0, "memory": 1e9}) == (2, 8, 0), "both fit, as ever, or neither would start"
+    assert workers({"CPU": 16.0, "memory": 9e9}, changes=("runtime.workers=8",)) == (8, 2, 0)
+    assert workers(node, recipe="enhance") == (2, 8, 0), "nobody knows how large its models are"
+    assert place(load_recipe("identity"), [node], None, None).pools.keys() == {"media"}
 
 
 def test_a_run_stays_on_the_devices_that_it_began_on_and_may_wait_for_gpus():
