@@ -111,7 +111,7 @@ def place(
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
     few = max(len(models), len(nodes))
-    small = _small_on_cores(recipe, nodes) if models and device == "CPU" else 0
+    small = _small_on_cores(recipe, nodes) if device == "CPU" else 0
     usual = most if device == "GPU" else max(few, small)
     pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())

@@ -61,7 +61,7 @@ def _pays(state: State, role: Role, passed_s: float, now_s: float) -> str | None
         return "nobody has the role" if waited_s >= state.policy.max_wait_s else None
     wait_s = backlog_s / holders
     if wait_s > HYSTERESIS * price_s:
-        return f"{holders} workers have {wait_s:.1f} s of work each, loading takes {price_s:.1f} s"
+        return f"workers with it: {holders}, {wait_s:.1f} s of work each; loading takes {price_s:.1f} s"
     state.lost_s[role] = lost_s = state.lost_s.get(role, 0.0) + passed_s * (waited_s > 0)
     if lost_s > HYSTERESIS * price_s:
         return f"it had nothing to do for {lost_s:.1f} s while there was work, loading takes {price_s:.1f} s"

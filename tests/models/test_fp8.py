@@ -72,6 +72,7 @@ def test_a_change_of_precision_touches_no_weight():
     product = Product8(nn.Linear(32, 32, bias=False).bfloat16())
     x = torch.randn(4, 32).bfloat16()
     expected = product(x)
+    assert {name for name, _ in product.named_parameters()} == {"weight", "scale"}, "which go where the network goes"
     assert torch.equal(product.float().bfloat16().to(memory_format=torch.channels_last)(x), expected)
 
 
