@@ -185,8 +185,13 @@ def device(
     chosen = {job: papers.JOBS[job] for job in check_choice("--job", jobs, papers.JOBS) or papers.JOBS}
     wanted = check_choice("--composition", compositions, papers.COMPOSITIONS) or papers.COMPOSITIONS
     names = check_choice("--setting", settings, papers.settings_in(folder))
-    rows = papers.compare(folder, size, chosen, wanted, names, repeats=repeats, changes=overrides)
-    _show("device", list(rows), json_file)
+    rows = []
+    try:
+        for row in papers.compare(folder, size, chosen, wanted, names, repeats=repeats, changes=overrides):
+            rows.append(row)
+    finally:  # also what was measured before a job that does not fit
+        if rows:
+            _show("device", rows, json_file)
 
 
 @app.command()

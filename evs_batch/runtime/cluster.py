@@ -124,9 +124,7 @@ def place(
         labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
         memory_bytes=SMALL_WORKER_BYTES if few < workers <= small else 0,
     )
-    # Media work takes cores that models leave, so that it can always be placed; they are started as models need them.
-    beside = min(-(-workers // 2), cpus // 2) if models and device == "CPU" else cpus // 2
-    media = Pool(max(1, min(cpus, asked.media_workers or beside)), ("media",))
+    media = _media_pool(recipe, cpus, workers if device == "CPU" else 0)
     return Placement(
         device=device,
         pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
@@ -154,6 +152,12 @@ def _pools(recipe: Recipe, models: Sequence[Role], fitting: int, t2i: int | None
         return {"model": Pool(fitting, MODEL_ROLES, keeps)}
     rest = max(1, fitting - (t2i or 0) - (t2v or 0))
     return {role: Pool({"t2i": t2i, "t2v": t2v}[role] or rest, (role,)) for role in models}
+
+
+def _media_pool(recipe: Recipe, cpus: int, models_on_cores: int) -> Pool:
+    """Most workers that take the cores which models leave, so that they can be placed; started as models need them."""
+    beside = min(-(-models_on_cores // 2), cpus // 2) if models_on_cores else cpus // 2
+    return Pool(max(1, min(cpus, recipe.runtime.media_workers or beside)), ("media",))
 
 
 def _total(nodes: Sequence[Mapping[str, float]], name: str) -> float:

@@ -1,9 +1,12 @@
 """The paper's jobs with a few channels, on whatever device is here."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from evs_batch.bench import levers
@@ -77,3 +80,15 @@ def test_an_unknown_job_is_refused_by_name(tmp_path: Path):
     done = CliRunner().invoke(app, ["bench", "device", "--folder", str(tmp_path), "--job", "VC3"])
     assert done.exit_code != 0
     assert "VC2" in str(done.exception or done.output)
+
+
+def test_what_was_measured_is_shown_before_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def compare(*_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+        yield {"job": "VC2", "seconds": 1.25}
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(jobs, "compare", compare)
+    command = ["bench", "device", "--folder", str(tmp_path), "--json", str(tmp_path / "device.json")]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, torch.OutOfMemoryError)
+    assert json.loads((tmp_path / "device.json").read_text())["rows"] == [{"job": "VC2", "seconds": 1.25}]
