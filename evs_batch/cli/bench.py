@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from evs_batch.cli.figures import for_people, table_of, write_figures
+from evs_batch.cli.figures import show
 from evs_batch.spec.errors import RunError, nearest
 
 app = typer.Typer(no_args_is_help=True)
@@ -48,7 +48,7 @@ def compositions(
     from evs_batch.store.recipes import load_recipe
 
     rows, resampled = _quality("composition", paper.compositions(load_recipe(recipe, overrides)), clips, validation)
-    _show("compositions", rows, json_file)
+    show("compositions", rows, json_file)
     for statement, holds in paper.verdicts(rows, resampled).items():
         typer.echo(f"{'yes' if holds else 'NO '}  {statement}")
 
@@ -72,7 +72,7 @@ def sweep(
     from evs_batch.bench import sweep as figure
 
     rows, _ = _quality("setting", figure.varied(recipe, overrides, vary), clips, validation)
-    _show("sweep", rows, json_file)
+    show("sweep", rows, json_file)
     if picture:
         figure.draw(rows, vary.partition("=")[0], picture)
 
@@ -98,7 +98,7 @@ def styles(
     painter = load_recipe(recipe, [*overrides, *figure.STYLED])
     rows, styled = figure.measure(figure.recipes(recipe, overrides), painter, _seeds(clips, validation))
     typer.echo(f"motion error of the styled clips: {styled:.4f}")
-    _show("styles", rows, json_file)
+    show("styles", rows, json_file)
     if picture:
         figure.draw(rows, styled, picture)
 
@@ -119,7 +119,7 @@ def seams(
     """
     from evs_batch.bench import seams as measured
 
-    _show("seams", measured.measure(recipe, overrides, _seeds(clips, validation)), json_file)
+    show("seams", measured.measure(recipe, overrides, _seeds(clips, validation)), json_file)
 
 
 @app.command()
@@ -136,7 +136,7 @@ def schedule(
     from evs_batch.bench import schedule as simulated
 
     rows = [row for count in workers or simulated.WORKERS for row in simulated.measure(count)]
-    _show("schedule", rows, json_file)
+    show("schedule", rows, json_file)
 
 
 @app.command()
@@ -159,7 +159,7 @@ def peers(
     check_choice("--system", systems, compare.SYSTEMS)
     chosen = check_choice("--scenario", scenarios, compare.SCENARIOS) or compare.SCENARIOS
     rows = compare.compare(clips, workers, repeats, systems or compare.installed(), chosen)
-    _show("peers", list(rows), json_file)
+    show("peers", list(rows), json_file)
 
 
 @app.command()
@@ -191,7 +191,7 @@ def device(
             rows.append(row)
     finally:  # also what was measured before a job that does not fit
         if rows:
-            _show("device", rows, json_file)
+            show("device", rows, json_file)
 
 
 @app.command()
@@ -212,7 +212,7 @@ def cpu(
     from evs_batch.bench import cpu as cores_of
 
     rows = list(cores_of.compare(clips, repeats, recipe, overrides, cores))
-    _show("cpu", rows, json_file, speedup=max(row["speedup"] for row in rows))
+    show("cpu", rows, json_file, speedup=max(row["speedup"] for row in rows))
 
 
 @app.command()
@@ -229,7 +229,7 @@ def start(
     """
     from evs_batch.bench import start as started
 
-    _show("start", list(started.compare(folder, repeats)), json_file)
+    show("start", list(started.compare(folder, repeats)), json_file)
 
 
 @app.command()
@@ -250,7 +250,7 @@ def levers(
     from evs_batch.bench import levers as faster
 
     rows, _ = _quality("setting", faster.recipes(recipe, overrides, decoder), clips, validation)
-    _show("levers", rows, json_file)
+    show("levers", rows, json_file)
 
 
 @app.command()
@@ -269,7 +269,7 @@ def media(
     """
     from evs_batch.bench import media
 
-    _show("media", media.compare(height, width, frames, repeats), json_file)
+    show("media", media.compare(height, width, frames, repeats), json_file)
 
 
 def _quality(label: str, recipes: Any, clips: int, validation: bool) -> tuple[list[dict[str, Any]], Any]:
@@ -292,10 +292,3 @@ def check_choice(option: str, values: Sequence[str], known: Iterable[str]) -> Se
         if value not in known:
             raise RunError(f"{option} {value}", f"must be one of {', '.join(known)}", nearest(value, known))
     return values
-
-
-def _show(name: str, rows: list[dict[str, Any]], json_file: Path | None, **more: Any) -> None:
-    """Print rows as a table; write them with machine and date, and more figures."""
-    for_people(json_file).print(table_of(rows))
-    if json_file:
-        write_figures(name, rows, json_file, **more)

@@ -23,11 +23,19 @@ def for_people(json_file: Path | None, **settings: Any) -> Console:
     return Console(file=stream, highlight=False, **{"width": None if stream.isatty() else WIDE, **settings})
 
 
+def show(name: str, rows: Sequence[dict[str, Any]], json_file: Path | None, **more: Any) -> None:
+    """Print rows as a table; write them with machine and date, and more figures."""
+    for_people(json_file).print(table_of(rows))
+    if json_file:
+        write_figures(name, rows, json_file, **more)
+
+
 def table_of(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows that have the same names."""
-    table = Table(*rows[0])
+    """Rows by their names, which not each of them has to have."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*names)
     for row in rows:
-        table.add_row(*[_cell(value) for value in row.values()])
+        table.add_row(*[_cell(row[name]) if name in row else "" for name in names])
     return table
 
 
@@ -60,6 +68,10 @@ def write_json(found: Any, file: Path) -> None:
 
 def write_figures(name: str, rows: Sequence[dict[str, Any]], file: Path, **more: Any) -> None:
     """Write rows as JSON, with machine and date, and more figures beside them."""
-    machine = f"{platform.machine()} {platform.system()}"
+    from evs_batch.runtime.memory import device_name
+
+    torch = sys.modules.get("torch")
+    versions = [f"torch {torch.__version__}"] if torch else []
+    machine = ", ".join([f"{platform.machine()} {platform.system()}", device_name(), *versions])
     date = datetime.now(UTC).isoformat(timespec="seconds")
     write_json({"bench": name, "machine": machine, "date": date, **more, "rows": list(rows)}, file)
