@@ -6,7 +6,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from tests.media.cases import X264, Case, video
+from tests.media.case import X264, Case, video
 
 TIMEOUT_S = 60
 SUBTITLES = "1\n00:00:00,100 --> 00:00:00,400\nHello\n\n2\n00:00:00,500 --> 00:00:00,900\n<i>Bye</i>\n"

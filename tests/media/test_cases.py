@@ -23,7 +23,8 @@ from evs_batch.spec.work import DECODE, ENCODE, JOIN, PROBE, Clip
 from evs_batch.stages.item import Item
 from evs_batch.stages.media import MediaRunner
 from tests.conftest import ROOT
-from tests.media.cases import CASES, Case, markdown
+from tests.media.case import Case
+from tests.media.cases import CASES, markdown
 from tests.media.making import make
 
 TOLERANCE_S = 0.001  # of mkv
