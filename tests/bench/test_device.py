@@ -66,6 +66,19 @@ def test_the_parts_make_the_whole(rows: dict[tuple[str, str, str], dict[str, Any
         assert total == pytest.approx(sum(parts))
 
 
+def test_rates_are_shares_of_a_peak_that_is_told(rows: dict[tuple[str, str, str], dict[str, Any]]):
+    total = rows[jobs.EVS, "plain", "total"]
+    assert total["tflops"] == pytest.approx(total["share_of_peak"] * total["matrix_tflops"])
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_fp8_is_left_out_where_there_is_none(able: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(levers, "has_fp8", lambda _: able)
+    known = levers.levers("tiny-decoder")
+    assert any("t2i.fp8=true" in changes for changes in known.values()) == able
+    assert "cache 3" in known
+
+
 def test_levers_change_nothing_but_their_keys():
     made, known = levers.recipes("demo", ["t2i.guidance=2.0"], "tiny-decoder"), levers.levers("tiny-decoder")
     recipes = {name: recipe.model_dump() for name, recipe in made.items()}
