@@ -94,11 +94,7 @@ class Placement:
 
 
 def place(
-    recipe: Recipe,
-    nodes: Sequence[Mapping[str, float]],
-    t2i: int | None,
-    t2v: int | None,
-    device: Device | None = None,
+    recipe: Recipe, nodes: Sequence[Mapping[str, float]], t2i: int | None, t2v: int | None, device: Device | None = None
 ) -> Placement:
     """Divide the GPUs of a cluster's nodes, or their cores where they have none and the recipe asks for none.
 
@@ -110,8 +106,7 @@ def place(
     asked, each = recipe.runtime, recipe.runtime.gpus_per_worker or 1.0
     device = device or ("GPU" if gpus or asked.gpus_per_worker else "CPU")
     most = int(gpus / each + 1e-9) if device == "GPU" else cpus
-    few = max(len(models), len(nodes))
-    small = _small_on_cores(recipe, nodes) if device == "CPU" else 0
+    few, small = max(len(models), len(nodes)), _small_on_cores(recipe, nodes) if device == "CPU" else 0
     usual = most if device == "GPU" else max(few, small)
     pools = _pools(recipe, models, max(1, min(most, asked.workers or usual)), t2i, t2v)
     workers = sum(pool.size for pool in pools.values())
@@ -121,13 +116,13 @@ def place(
         num_cpus=min(1.0, cpus / max(1, workers)),
         num_gpus=each if device == "GPU" else 0.0,
         threads=max(1, cpus // max(1, workers)),
-        labels=dict(label.split("=", 1) for label in recipe.runtime.labels),
+        labels=dict(label.split("=", 1) for label in asked.labels),
         memory_bytes=SMALL_WORKER_BYTES if few < workers <= small else 0,
     )
-    media = _media_pool(recipe, cpus, workers if device == "CPU" else 0)
+    media = _media_pool(recipe, cpus, workers if device == "CPU" else 0)  # started first: models have something to do
     return Placement(
         device=device,
-        pools={"media": media, **pools},  # in the order in which they are started: models have something to do at once
+        pools={"media": media, **pools},
         shares={**dict.fromkeys(pools, share), "media": Share(num_cpus=0.0, num_gpus=0.0, threads=1)},
         budget_bytes=_budget_bytes(recipe, nodes, device),
     )

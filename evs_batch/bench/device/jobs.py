@@ -81,8 +81,7 @@ def compare(
     """
     if not (folder / weights.DECODER).is_dir():
         weights.write(folder, size, device())
-    known = settings_in(folder)
-    asked = {name: known[name] for name in settings or known}
+    asked = {name: more for name, more in settings_in(folder).items() if not settings or name in settings}
     script, of_script = plain.load(folder / "t2i", folder / "motion", device(), _dtype()), Clock()
     plain.watch(script, of_script)
     loaded = {name: _watched(load_enhancer(recipe(folder, EVS, (*more, *changes)))) for name, more in asked.items()}
@@ -92,10 +91,8 @@ def compare(
         for composition in compositions:
             chosen = {name: asked[name] for name in asked if composition == EVS or name in LOSSLESS}
             recipes = {name: recipe(folder, composition, (*more, *changes)) for name, more in chosen.items()}
-            script_way = Way(
-                partial(script, video, CLIP.prompt, recipe(folder, composition, changes), plain.noise_of(CLIP)),
-                of_script,
-            )
+            usual = recipe(folder, composition, changes)
+            script_way = Way(partial(script, video, CLIP.prompt, usual, plain.noise_of(CLIP)), of_script)
             ways = {name: _way(*loaded[name], recipes[name], video) for name in chosen}
             for row in _by_turns(script_way, ways, repeats, peak):
                 yield {"job": job, "composition": composition, **row}
