@@ -112,19 +112,22 @@ LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
     "motion modules": only(cores.AnimateDiffTransformer3D),
     "gates": only(cores.GEGLU),
     "small norms": only(nn.GroupNorm),
+    "doublings": only(cores.Upsample2D),
     "all of them": cores.suit_cores,
 }
 
 
 def slices() -> Iterator[dict[str, Any]]:
-    """Of the autoencoder, for 16 frames."""
+    """Of the autoencoder, for 16 frames; decoding as diffusers has it, too."""
     frames = torch.tensor(sample(0).degraded)
     vaes = {size: Vae(loading.load_vae(zoo.t2i_source("tiny")), CORES) for size in (16, 8, 4, 2, 1)}
     for size, vae in vaes.items():
         vae._slice = size
-    z = vaes[16].encode(frames)
+    z, usual = vaes[16].encode(frames), copy.copy(vaes[4])
+    usual._vae = CORES.hold(loading.load_vae(zoo.t2i_source("tiny")))
     for of, given in (("encode", frames), ("decode", z)):
-        yield from by_turns(of, {f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()})
+        ways = {f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()}
+        yield from by_turns(of, {**ways, "slices of 4, as diffusers": partial(getattr(usual, of), given)})
 
 
 def decoders() -> Iterator[dict[str, Any]]:
@@ -168,7 +171,7 @@ def main() -> None:
             for row in part():
                 rows.append(row)
                 rate = f"{row['gflop_per_s']:8.0f} GFLOP/s" if row["gflop_per_s"] else ""
-                print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms {rate}", flush=True)
+                print(f"{row['of']:<16} {row['way']:<26} {row['milliseconds']:8.1f} ms {rate}", flush=True)
     if sys.argv[1:]:
         write_figures("cores", rows, Path(sys.argv[1]))
 

@@ -8,15 +8,16 @@ BLOCKS = frozenset({
     "Transformer2DModel", "AnimateDiffTransformer3D", "ResnetBlock2D", "Downsample2D", "Upsample2D",
     "Encoder", "Decoder", "EncoderTiny", "DecoderTiny",
 })  # fmt: skip
+ON_CORES = BLOCKS - {"ResnetBlock2D"}  # whose compiled norms are slower there
 MOST_VARIANTS = 1024  # of a kind of block: its widths and places, each picture size, with guidance and without
 
 
-def compile_blocks(model: Any, *, dynamic: bool) -> None:
+def compile_blocks(model: Any, *, dynamic: bool, kinds: frozenset[str] = BLOCKS) -> None:
     """Compile the outermost blocks of these kinds when they are first called, for each picture size or for all."""
     config: Any = torch._dynamo.config
     config.recompile_limit = config.accumulated_recompile_limit = MOST_VARIANTS
     for module in model.children():
-        if type(module).__name__ in BLOCKS:
+        if type(module).__name__ in kinds:
             module.compile(dynamic=dynamic)
         else:
-            compile_blocks(module, dynamic=dynamic)
+            compile_blocks(module, dynamic=dynamic, kinds=kinds)

@@ -10,7 +10,7 @@ from accelerate import cpu_offload
 from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import Tensor, nn
 
-from evs_batch.models.compiling import compile_blocks
+from evs_batch.models.compiling import BLOCKS, ON_CORES, compile_blocks
 from evs_batch.spec.errors import NotFiniteError
 from evs_batch.spec.tables import Runtime
 
@@ -45,7 +45,8 @@ class Hardware:
         elif self.offload == "models":
             add_hook_to_module(model, OneAtATime(self.device))
         elif self.compile != "off":
-            compile_blocks(model, dynamic=self.compile == "dynamic")
+            kinds = ON_CORES if self.device.type == "cpu" else BLOCKS
+            compile_blocks(model, dynamic=self.compile == "dynamic", kinds=kinds)
         return model
 
     def __call__(self, tensor: Tensor) -> Tensor:

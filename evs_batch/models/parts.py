@@ -64,6 +64,8 @@ class Vae:
     """Pictures to scaled clean latents and back, in slices of a few frames."""
 
     def __init__(self, vae: Any, hardware: Hardware, *, tiles: bool = False) -> None:
+        if hardware.device.type == "cpu":
+            suit_cores(vae)
         self._vae, self._hardware, self._slice = hardware.place(vae), hardware, SLICE_FRAMES[type(vae).__name__]
         if tiles:
             vae.enable_tiling()
