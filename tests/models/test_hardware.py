@@ -37,7 +37,7 @@ def test_bf16_only_where_it_is_fast(monkeypatch, asked, has_bf16, used):
 
 def test_networks_are_compiled_if_the_recipe_says_so_and_not_where_weights_come_and_go(monkeypatch):
     compiled = list[bool]()
-    monkeypatch.setattr(hardware, "compile_blocks", lambda _model, dynamic, kinds: compiled.append(dynamic))
+    monkeypatch.setattr(hardware, "compile_blocks", lambda _model, dynamic, **_: compiled.append(dynamic))
     for runtime in (
         Runtime(), Runtime(compile="static"), Runtime(compile="dynamic"), Runtime(compile="static", offload="models")
     ):  # fmt: skip
@@ -48,7 +48,7 @@ def test_networks_are_compiled_if_the_recipe_says_so_and_not_where_weights_come_
 @pytest.mark.parametrize(("device", "norms"), [("cpu", False), ("meta", True)])
 def test_blocks_whose_compiled_norms_are_slow_on_cores_are_not_compiled_there(device: str, norms: bool, monkeypatch):
     found = list[frozenset[str]]()
-    monkeypatch.setattr(hardware, "compile_blocks", lambda _model, dynamic, kinds: found.append(kinds))
+    monkeypatch.setattr(hardware, "compile_blocks", lambda _model, kinds, **_: found.append(kinds))
     hardware.Hardware(torch.device(device), torch.float32, compile="static").place(nn.Linear(4, 4))
     assert ("ResnetBlock2D" in found[0]) == norms
     assert "Transformer2DModel" in found[0]
