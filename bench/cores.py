@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from evs_batch.bench.domain import sample
 from evs_batch.cli.figures import write_figures
 from evs_batch.models import cores, loading, zoo
+from evs_batch.models.compiling import BLOCKS, ON_CORES, compile_blocks
 from evs_batch.models.hardware import Hardware, multiplies_bf16
 from evs_batch.models.parts import Vae
 from evs_batch.runtime.actors import CONCURRENCY
@@ -62,7 +63,7 @@ def products() -> Iterator[dict[str, Any]]:
 
 
 def passes() -> Iterator[dict[str, Any]]:
-    """Of T2I and T2V over 16 frames, without and with each of them."""
+    """Of T2I and T2V over 16 frames, without and with each of them, and compiled."""
     spatial = loading.shared_unet(zoo.t2i_source("tiny"), (), CORES)
     networks: Mapping[str, Any] = {
         "T2I": (spatial, torch.randn(16, 4, 32, 32)),
@@ -70,11 +71,11 @@ def passes() -> Iterator[dict[str, Any]]:
     }
     text, t = torch.randn(16, 24, spatial.config["cross_attention_dim"]).to(DTYPE), torch.tensor(300)
     for name, (unet, z) in networks.items():
-        ways = {"as diffusers": lambda _: None, **LEVERS}
-        made = {way: CORES.hold(copy.deepcopy(unet)) for way in ways}
-        for way, change in ways.items():
-            change(made[way])
-        yield from by_turns(f"a pass of {name}", {way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
+        for of, ways in ((f"a pass of {name}", LEVERS), (f"compiled {name}", COMPILED)):
+            made = {way: CORES.hold(copy.deepcopy(unet)) for way in ways}
+            for way, change in ways.items():
+                change(made[way])
+            yield from by_turns(of, {way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
 
 
 def threads() -> Iterator[dict[str, Any]]:
@@ -107,7 +108,24 @@ def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
     return change
 
 
+def compiled(kinds: frozenset[str]) -> Callable[[nn.Module], None]:
+    """All of them, and blocks of these kinds compiled."""
+
+    def change(unet: nn.Module) -> None:
+        cores.suit_cores(unet)
+        compile_blocks(unet, dynamic=False, kinds=kinds)
+
+    return change
+
+
+COMPILED: Mapping[str, Callable[[nn.Module], None]] = {
+    "nothing": cores.suit_cores,
+    "all blocks": compiled(BLOCKS),
+    "all but resnets": compiled(ON_CORES),
+}
+
 LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
+    "as diffusers": lambda _: None,
     "short attention": only(cores.Attention),
     "motion modules": only(cores.AnimateDiffTransformer3D),
     "gates": only(cores.GEGLU),
@@ -118,23 +136,23 @@ LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
 
 
 def slices() -> Iterator[dict[str, Any]]:
-    """Of the autoencoder, for 16 frames; decoding as diffusers has it, too."""
+    """Of the autoencoder, for 16 frames."""
     frames = torch.tensor(sample(0).degraded)
     vaes = {size: Vae(loading.load_vae(zoo.t2i_source("tiny")), CORES) for size in (16, 8, 4, 2, 1)}
     for size, vae in vaes.items():
         vae._slice = size
-    z, usual = vaes[16].encode(frames), copy.copy(vaes[4])
-    usual._vae = CORES.hold(loading.load_vae(zoo.t2i_source("tiny")))
+    z = vaes[16].encode(frames)
     for of, given in (("encode", frames), ("decode", z)):
-        ways = {f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()}
-        yield from by_turns(of, {**ways, "slices of 4, as diffusers": partial(getattr(usual, of), given)})
+        yield from by_turns(of, {f"slices of {size}": partial(getattr(vae, of), given) for size, vae in vaes.items()})
 
 
 def decoders() -> Iterator[dict[str, Any]]:
-    """Of 16 frames by the T2I's own decoder and by the small one."""
+    """Of 16 frames by the T2I's own decoder, as diffusers has it and as it is, and by the small one."""
     own, z = zoo.t2i_source("tiny"), torch.randn(16, 4, 32, 32)
     small = zoo.decoder_source("tiny-decoder", own)
-    vaes = {"own decoder": Vae(loading.load_vae(own), CORES), small.name: Vae(loading.load_decoder(small), CORES)}
+    vaes = {way: Vae(loading.load_vae(own), CORES) for way in ("as diffusers", "own decoder")}
+    vaes["as diffusers"]._vae = CORES.hold(loading.load_vae(own))
+    vaes[small.name] = Vae(loading.load_decoder(small), CORES)
     yield from by_turns("decode", {way: partial(vae.decode, z) for way, vae in vaes.items()})
 
 
@@ -171,7 +189,7 @@ def main() -> None:
             for row in part():
                 rows.append(row)
                 rate = f"{row['gflop_per_s']:8.0f} GFLOP/s" if row["gflop_per_s"] else ""
-                print(f"{row['of']:<16} {row['way']:<26} {row['milliseconds']:8.1f} ms {rate}", flush=True)
+                print(f"{row['of']:<16} {row['way']:<18} {row['milliseconds']:8.1f} ms {rate}", flush=True)
     if sys.argv[1:]:
         write_figures("cores", rows, Path(sys.argv[1]))
 
