@@ -130,7 +130,6 @@ LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
     "motion modules": only(cores.AnimateDiffTransformer3D),
     "gates": only(cores.GEGLU),
     "small norms": only(nn.GroupNorm),
-    "doublings": only(cores.Upsample2D),
     "all of them": cores.suit_cores,
 }
 

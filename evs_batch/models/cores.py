@@ -5,25 +5,23 @@
 
 import math
 from functools import partial, singledispatch
-from itertools import pairwise
 from typing import Any
 
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, gelu, group_norm, linear, pad
+from torch.nn.functional import gelu, group_norm, linear
 
 LARGE_CELLS = 1024  # of a picture
 LANES = 16  # of a vector of fp32: narrower heads are the left side of a product, where they cost less
 SHORT_KEYS = 64  # up to so many, two batched products for each head are faster than PyTorch's fused attention
 
 
-def suit_cores(network: nn.Module) -> None:
-    """Change short attention, motion modules, gates, norms and doublings; what has a processor of its own keeps it."""
-    for module in [*network.modules()]:
+def suit_cores(unet: nn.Module) -> None:
+    """Change short attention, motion modules, gates and norms; attention that has a processor of its own stays."""
+    for module in unet.modules():
         suit(module)
 
 
@@ -59,19 +57,6 @@ def _(norm: nn.GroupNorm) -> None:
         norm.forward = partial(_normed, norm)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@suit.register
-def _(upsample: Upsample2D) -> None:
-    if upsample.interpolate and _smooths(upsample.conv):
-        upsample.conv, upsample.use_conv_transpose = _doubling(upsample.conv), True
-
-
-@suit.register
-def _(layers: nn.Sequential) -> None:
-    for at, (layer, after) in enumerate(pairwise(layers)):
-        if isinstance(layer, nn.Upsample) and (layer.mode, layer.scale_factor) == ("nearest", 2) and _smooths(after):
-            layers[at], layers[at + 1] = nn.Identity(), _doubling(after)
-
-
 class ShortAttention:
     """What diffusers calls for one attention layer of a transformer block; long ones are left to PyTorch."""
 
@@ -100,24 +85,6 @@ def _attend(q_BLD: Tensor, k_BKD: Tensor, v_BKD: Tensor) -> Tensor:
     if v_BKD.shape[-1] < LANES:
         return torch.bmm(v_BKD.transpose(1, 2), weights_BKL).transpose(1, 2)
     return torch.bmm(weights_BKL.transpose(1, 2), v_BKD)
-
-
-def _smooths(layer: Any) -> bool:
-    """Whether it is a convolution of 3x3 that keeps the size of pictures."""
-    plain = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    return type(layer) is nn.Conv2d and all(getattr(layer, key) == value for key, value in plain.items())
-
-
-def _doubling(conv: Any) -> nn.ConvTranspose2d:
-    """What doubles pictures by repeating pixels and then convolves them, in four ninths of the products.
-
-    Each pixel it makes sees 2x2 different ones, so weights of the same one are added: into 4x4, of which each has 2x2.
-    """
-    made = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, 2, 1, bias=conv.bias is not None, device="meta")
-    flipped = pad(conv.weight.detach().float().flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
-    made.weight = nn.Parameter(avg_pool2d(flipped, 2, 1, divisor_override=1).to(conv.weight.dtype), requires_grad=False)
-    made.bias = conv.bias
-    return made.eval()
 
 
 def _gated(proj: nn.Linear, h_BLC: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from evs_batch.algo.windows import Plan, windowed
 from evs_batch.models.attention import FewerKeys, FirstFrames, behind_first_frames
 from evs_batch.models.caching import FeatureCache
 from evs_batch.models.cores import suit_cores
+from evs_batch.models.doubling import double_last
 from evs_batch.models.fitting import Fitting
 from evs_batch.models.fp8 import check_fp8, in_fp8
 from evs_batch.models.guidance import Guidance
@@ -65,7 +66,7 @@ class Vae:
 
     def __init__(self, vae: Any, hardware: Hardware, *, tiles: bool = False) -> None:
         if hardware.device.type == "cpu":
-            suit_cores(vae)
+            double_last(vae)
         self._vae, self._hardware, self._slice = hardware.place(vae), hardware, SLICE_FRAMES[type(vae).__name__]
         if tiles:
             vae.enable_tiling()

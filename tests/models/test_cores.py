@@ -6,12 +6,11 @@ import pytest
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from evs_batch.models import cores, loading, zoo
 from evs_batch.models.hardware import Hardware
-from evs_batch.models.parts import T2I, T2V, Vae
+from evs_batch.models.parts import T2I, T2V
 
 TINY, MOTION = zoo.t2i_source("tiny"), zoo.t2v_source("tiny")
 
@@ -56,56 +55,6 @@ def test_gates_are_products_of_their_own(monkeypatch: pytest.MonkeyPatch):
     cores.suit(gated)
     assert torch.allclose(gated(x), expected, atol=1e-6)
     assert widths == [32, 32]
-
-
-def doubled_by(layers: nn.Sequential) -> list[type[nn.Module]]:
-    cores.suit(layers)
-    return [type(layer) for layer in layers]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@torch.inference_mode()
-def test_doubled_pictures_are_convolved_before_they_are_large(bias: bool):
-    x = torch.randn(2, 3, 5, 7)
-    layers, block = (
-        nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3, padding=1, bias=bias)),
-        Upsample2D(3, use_conv=True, out_channels=4, bias=bias),
-    )
-    usual = layers(x), block(x)
-    assert doubled_by(layers) == [nn.Identity, nn.ConvTranspose2d]
-    cores.suit(block)
-    assert type(block.conv) is nn.ConvTranspose2d
-    for found, expected in zip((layers(x), block(x)), usual, strict=True):
-        assert found.shape == (2, 4, 10, 14)
-        assert torch.allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        (nn.Upsample(scale_factor=3), nn.Conv2d(3, 3, 3, padding=1)),
-        (nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(3, 3, 3, padding=1)),
-        (nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3)),
-        (nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3, padding=1, groups=3)),
-        (nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 1)),
-        (nn.Upsample(scale_factor=2), nn.ReLU()),
-    ],
-)
-def test_other_ways_to_enlarge_stay_as_they_are(layers: tuple[nn.Module, ...]):
-    assert doubled_by(nn.Sequential(*layers)) == [type(layer) for layer in layers]
-
-
-def test_an_upsampler_without_a_convolution_stays_as_it_is():
-    cores.suit(block := Upsample2D(3))
-    assert block(torch.ones(1, 3, 2, 2)).shape == (1, 3, 4, 4)
-
-
-@pytest.mark.parametrize(("kind", "made"), [("cpu", nn.ConvTranspose2d), ("meta", nn.Conv2d)])
-def test_decoders_on_a_processor_are_suited_and_others_are_not(kind: str, made: type, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Hardware, "place", lambda _self, model: model)
-    vae: Any = Vae(loading.load_vae(TINY), Hardware(torch.device(kind), torch.float32))._vae
-    doubling = {type(layer) for layer in vae.decoder.layers} & {nn.Upsample, nn.ConvTranspose2d}
-    assert doubling == {nn.ConvTranspose2d if made is nn.ConvTranspose2d else nn.Upsample}
 
 
 @pytest.mark.parametrize("width", [cores.LANES // 2, cores.LANES])
