@@ -239,11 +239,12 @@ class Job:
 
     def _tick(self, loop: Loop) -> None:
         self._ledger.flush()
+        before, now = self.progress.state, time.monotonic()
         look(self.progress, loop)
-        self._watch(self.progress)
-        if time.monotonic() - self._last_stats_s >= STATS_EVERY_S:
-            self._last_stats_s = time.monotonic()
+        if self.progress.state != before or now - self._last_stats_s >= STATS_EVERY_S:
+            self._last_stats_s = now
             ledger.write_stats(self._output, self._options.shard, self.progress.as_dict())
+        self._watch(self.progress)
 
     def _record(self, loop: Loop | None) -> None:
         """Final stats: progress, figures and the timeline of calls."""

@@ -1,10 +1,11 @@
-"""The live view on a terminal."""
+"""The live view on a terminal, and that `status` knows what it shows."""
 
 import fcntl
 import os
 import pty
 import struct
 import subprocess
+import sys
 import termios
 from pathlib import Path
 
@@ -40,3 +41,22 @@ def test_a_terminal_shows_stages_pools_and_how_far_it_is(head: Head, tmp_path: P
     assert "/6 rows" in text
     for word in ("decode", "encode", "media", "6 of 6 rows done"):
         assert word in text, word
+
+
+WATCHED = """
+import json, sys
+from pathlib import Path
+from evs_batch import run
+manifest, output, address = sys.argv[1:]
+stats = Path(output, "_run", "stats.json")
+run(manifest, "identity", output, address=address,
+    watch=lambda progress: print("seen", progress.state, json.loads(stats.read_text())["state"]))
+"""
+
+
+def test_status_tells_a_new_state_no_later_than_the_live_view(head: Head, tmp_path: Path):
+    """It read "starting" for two seconds more, while the log of the same run said "running"."""
+    command = [sys.executable, "-c", WATCHED, str(ROOT / "manifests" / "demo.parquet"), tmp_path / "out", head.address]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=250, check=True)
+    seen = {tuple(line.split()[1:]) for line in ran.stdout.splitlines() if line.startswith("seen ")}
+    assert seen == {(state, state) for state in ("starting", "running", "done")}
