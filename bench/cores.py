@@ -108,12 +108,12 @@ def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
     return change
 
 
-def compiled(kinds: frozenset[str]) -> Callable[[nn.Module], None]:
+def compiled(kinds: frozenset[str], *, apart: bool = True) -> Callable[[nn.Module], None]:
     """All of them, and blocks of these kinds compiled."""
 
     def change(unet: nn.Module) -> None:
         cores.suit_cores(unet)
-        compile_blocks(unet, dynamic=False, kinds=kinds)
+        compile_blocks(unet, dynamic=False, kinds=kinds, apart=apart)
 
     return change
 
@@ -122,6 +122,7 @@ COMPILED: Mapping[str, Callable[[nn.Module], None]] = {
     "nothing": cores.suit_cores,
     "all blocks": compiled(BLOCKS),
     "all but resnets": compiled(ON_CORES),
+    "all but resnets, together": compiled(ON_CORES, apart=False),
 }
 
 LEVERS: Mapping[str, Callable[[nn.Module], None]] = {

@@ -52,6 +52,12 @@ def _(gated: GEGLU) -> None:
 
 
 @suit.register
+def _(layer: nn.Linear) -> None:
+    if layer.bias is not None and "forward" not in vars(layer):  # a gate's projection has its own
+        layer.forward = partial(_projected, layer)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@suit.register
 def _(norm: nn.GroupNorm) -> None:
     if norm.affine:
         norm.forward = partial(_normed, norm)  # pyright: ignore[reportAttributeAccessIssue]
@@ -87,11 +93,22 @@ def _attend(q_BLD: Tensor, k_BKD: Tensor, v_BKD: Tensor) -> Tensor:
     return torch.bmm(weights_BKL.transpose(1, 2), v_BKD)
 
 
+def _projected(layer: nn.Linear, h_BLC: Tensor) -> Tensor:
+    return _product(h_BLC, layer.weight, layer.bias)
+
+
+def _product(h_BLC: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """PyTorch copies the bias first; compiled code adds it with what comes after the product."""
+    if torch.compiler.is_compiling():
+        return (linear(h_BLC, weight).float() + bias.float()).to(h_BLC.dtype)
+    return linear(h_BLC, weight, bias)
+
+
 def _gated(proj: nn.Linear, h_BLC: Tensor) -> Tensor:
     """As `GEGLU.forward`, with a product for each half, so that both are in one piece."""
     weight, gate = proj.weight.chunk(2)
     bias, gate_bias = proj.bias.chunk(2)
-    return linear(h_BLC, weight, bias).mul_(gelu(linear(h_BLC, gate, gate_bias)))
+    return _product(h_BLC, weight, bias).mul_(gelu(_product(h_BLC, gate, gate_bias)))
 
 
 def _normed(norm: nn.GroupNorm, x_BChw: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ class Hardware:
         elif self.offload == "models":
             add_hook_to_module(model, OneAtATime(self.device))
         elif self.compile != "off":
-            kinds = ON_CORES if self.device.type == "cpu" else BLOCKS
-            compile_blocks(model, dynamic=self.compile == "dynamic", kinds=kinds)
+            on_cores = self.device.type == "cpu"
+            kinds = ON_CORES if on_cores else BLOCKS
+            compile_blocks(model, dynamic=self.compile == "dynamic", kinds=kinds, apart=on_cores)
         return model
 
     def __call__(self, tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Networks on a processor's cores give what they give as diffusers has them."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -55,6 +56,22 @@ def test_gates_are_products_of_their_own(monkeypatch: pytest.MonkeyPatch):
     cores.suit(gated)
     assert torch.allclose(gated(x), expected, atol=1e-6)
     assert widths == [32, 32]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("network", [nn.Linear(8, 6), nn.Linear(8, 6, bias=False), GEGLU(8, 6)])
+@torch.inference_mode()
+def test_compiled_products_leave_the_bias_to_what_comes_after(
+    network: nn.Module, compiled: bool, monkeypatch: pytest.MonkeyPatch
+):
+    x, biases, linear = torch.randn(2, 5, 8), list[bool](), cores.linear
+    expected = network(x)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiled)
+    monkeypatch.setattr(cores, "linear", lambda x, *parts: biases.append(len(parts) > 1) or linear(x, *parts))
+    cores.suit_cores(ours := nn.Sequential(copy.deepcopy(network)))
+    assert torch.allclose(ours(x), expected, atol=1e-6)
+    own = isinstance(network, GEGLU) or network.bias is not None
+    assert set(biases) == ({not compiled} if own else set())
 
 
 @pytest.mark.parametrize("width", [cores.LANES // 2, cores.LANES])

@@ -1,15 +1,18 @@
 """Precision that the processor is fast in, and weights that come to the device when they are used."""
 
 import gc
+import inspect
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.downsampling import Downsample2D
 from torch import nn
 
 import evs_batch
-from evs_batch.models import hardware
+from evs_batch.models import compiling, hardware
 from evs_batch.models.fp8 import Product8
 from evs_batch.models.parts import Vae
 from evs_batch.spec.tables import Runtime
@@ -52,6 +55,17 @@ def test_blocks_whose_compiled_norms_are_slow_on_cores_are_not_compiled_there(de
     hardware.Hardware(torch.device(device), torch.float32, compile="static").place(nn.Linear(4, 4))
     assert ("ResnetBlock2D" in found[0]) == norms
     assert "Transformer2DModel" in found[0]
+
+
+@pytest.mark.parametrize(("device", "options"), [("cpu", compiling.APART), ("meta", {})])
+def test_blocks_on_cores_look_for_their_code_among_their_own(device: str, options: dict[str, Any], monkeypatch):
+    """Each has code of its own there, so among that of all blocks most of what is looked at is another's."""
+    assert bool(compiling.APART) == ("isolate_recompiles" in inspect.signature(torch.compile).parameters)
+    found = list[dict[str, Any]]()
+    monkeypatch.setattr(nn.Module, "compile", lambda _self, **given: found.append(given))
+    network = nn.Sequential(nn.Sequential(Downsample2D(4), nn.Linear(4, 4)))
+    hardware.Hardware(torch.device(device), torch.float32, compile="static").place(network)
+    assert found == [{"dynamic": False, **options}]
 
 
 def test_bf16_is_asked_of_this_processor():
