@@ -7,7 +7,7 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -32,6 +32,7 @@ from evs_batch.stages.inline import load_enhancer
 from evs_batch.store.recipes import load_recipe
 
 TURNS, CLIPS, SIDE = 9, 4, 2048
+SIDES = (8, 16, 24, 32)  # of latents
 DTYPE = torch.bfloat16 if multiplies_bf16(torch.device("cpu")) else torch.float32
 CORES = Hardware(torch.device("cpu"), DTYPE)
 
@@ -63,7 +64,7 @@ def products() -> Iterator[dict[str, Any]]:
 
 
 def passes() -> Iterator[dict[str, Any]]:
-    """Of T2I and T2V over 16 frames, without and with each of them, and compiled."""
+    """Of T2I and T2V over 16 frames, without and with each of them, and compiled, four sizes of pictures by turns."""
     spatial = loading.shared_unet(zoo.t2i_source("tiny"), (), CORES)
     networks: Mapping[str, Any] = {
         "T2I": (spatial, torch.randn(16, 4, 32, 32)),
@@ -71,11 +72,18 @@ def passes() -> Iterator[dict[str, Any]]:
     }
     text, t = torch.randn(16, 24, spatial.config["cross_attention_dim"]).to(DTYPE), torch.tensor(300)
     for name, (unet, z) in networks.items():
-        for of, ways in ((f"a pass of {name}", LEVERS), (f"compiled {name}", COMPILED)):
+        for of, ways, sides in ((f"a pass of {name}", LEVERS, SIDES[-1:]), (f"compiled {name}", COMPILED, SIDES)):
+            inputs = [z[..., :side, :side].to(DTYPE) for side in sides]
             made = {way: CORES.hold(copy.deepcopy(unet)) for way in ways}
             for way, change in ways.items():
                 change(made[way])
-            yield from by_turns(of, {way: partial(net, z.to(DTYPE), t, text) for way, net in made.items()})
+            calls = {way: partial(_each, net, inputs, t, text) for way, net in made.items()}
+            yield from by_turns(of, calls, len(sides))
+
+
+def _each(unet: Any, inputs: Sequence[torch.Tensor], *rest: torch.Tensor) -> None:
+    for z in inputs:
+        unet(z, *rest)
 
 
 def threads() -> Iterator[dict[str, Any]]:
