@@ -29,7 +29,7 @@ RECIPES = {
     "identity": [],
     "demo": ["--set", "t2v.switch_at=[2]", "--set", "runtime.batch_frames=16", "--limit", "8"],
 }
-PAUSE_S = {"identity": 8.0, "demo": 60.0}  # at most, between two kills: loading models takes a while
+PAUSE_S = {"identity": 8.0, "demo": 60.0}  # at most, or twice a run, between two kills: loading models takes a while
 VICTIMS = ("driver", "driver", "worker", "worker", "worker", "node")
 MARK = "EVS_BATCH_CHAOS"  # in the environment of all processes that may be killed
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", MARK: str(os.getpid())}
@@ -104,10 +104,12 @@ def main() -> None:
         pq.write_table(pa.Table.from_pylist(rows), manifest)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE})
         nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
-        undisturbed = {}
+        undisturbed, pause_s = {}, {}
         for recipe in recipes:
+            started_s = time.monotonic()
             assert start(command(manifest, recipe, folder / recipe, cluster.address)).wait() == 0
             undisturbed[recipe] = outcome(folder / recipe)
+            pause_s[recipe] = max(PAUSE_S[recipe], 2 * (time.monotonic() - started_s))
         while kills.total() < wanted:
             recipe, output, drivers = rng.choice(recipes), folder / f"round{rounds}", 0
             code: int | None = None
@@ -115,7 +117,7 @@ def main() -> None:
                 driver, drivers = start(command(manifest, recipe, output, cluster.address)), drivers + 1
                 while (code := driver.poll()) is None:
                     try:
-                        code = driver.wait(rng.uniform(0.5, PAUSE_S[recipe]))
+                        code = driver.wait(rng.uniform(0.5, pause_s[recipe]) if kills.total() < wanted else None)
                     except subprocess.TimeoutExpired:
                         if killed := kill_one(rng, driver, cluster, nodes):
                             kills[killed] += 1

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +29,15 @@ def slurm(tmp_path: Path) -> Iterator[Callable[..., str]]:
     (tmp_path / "slurm.conf").write_text(_conf(tmp_path))
     daemons = [["slurmctld", "-D"], *[["slurmd", "-D", "-N", node] for node in NODES]]
     started = []
+
+    def up() -> bool:
+        ping = subprocess.run(["scontrol", "ping"], env=environ, capture_output=True, text=True, check=False)
+        return "is UP" in ping.stdout
+
     for command in daemons:
         with (tmp_path / f"{command[-1]}.log").open("wb") as log:
             started.append(subprocess.Popen(command, env=environ, stdout=log, stderr=log))
-        time.sleep(1)  # they find each other only at the second try otherwise, which is much later
+        wait_until(up)  # a node that does not find it at the first try asks again much later
 
     def run(*command: str) -> str:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -108,7 +108,7 @@ def test_an_autoscaler_brings_the_gpus_that_a_run_asks_for(tmp_path: Path, make_
             env=OPEN, check=True, timeout=280, cwd=ROOT,
         )  # fmt: skip
         assert [row["status"] for row in output_rows(output)] == ["success"]
-        wait_until(lambda: "From request_resources:\n (none)" in _status().stdout, limit_s=20)
+        wait_until(lambda: "From request_resources:\n (none)" in _status().stdout)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -81,6 +81,8 @@ def test_a_killed_run_of_a_long_clip_goes_on_where_it_was(
     wait_until(lambda: len(list(parts.rglob("*.mp4"))) >= 3)
     process.kill()
     process.wait(30)
+    processes = json.loads((output / "_run" / "stats.json").read_text())["processes"].values()
+    wait_until(lambda: not any(Path(f"/proc/{worker['pid']}").exists() for worker in processes))  # they still publish
     there = {int(part.stem) for part in parts.rglob("0*.mp4")}
     (parts / "short").mkdir()
     (parts / "short" / "000000.mp4").touch()

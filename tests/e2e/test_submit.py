@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.commands import run_here
 from tests.conftest import ROOT
 from tests.e2e.conftest import BIN, Head, environment, join, output_rows, wait_until
+from tests.servers import web_server
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -27,44 +29,51 @@ def nodes(head: Head) -> Iterator[None]:
         node.wait(60)
 
 
+CLIPS = 60
+
+
 def test_a_job_on_three_nodes_is_stopped_and_the_same_command_resumes(
     head: Head, nodes: None, tmp_path: Path, make_manifest: Callable[..., Path]
 ):
-    clips, output = 200, tmp_path / "out"
-    clip = str(ROOT / "manifests" / "clips" / "short.mp4")
-    manifest = make_manifest([{"id": f"clip{n}", "uri": clip, "prompt": "a star"} for n in range(clips)])
-    command = [str(manifest), "--recipe", "identity", "--output", str(output)]
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        submitted = subprocess.Popen(
-            [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *command], stdout=file, stderr=file, env=environment()
-        )
+    """The videos come from a slow server until it is stopped."""
+    output, log, hurry = tmp_path / "out", tmp_path / "log", threading.Event()
+    with web_server(ROOT / "manifests" / "clips", lambda: hurry.wait(1)) as web, log.open("w") as file:
+        uri = f"{web}/short.mp4"
+        manifest = make_manifest([{"id": f"clip{n}", "uri": uri, "prompt": "a star"} for n in range(CLIPS)])
+        submit = [str(ROOT / "cluster" / "submit.sh"), head.dashboard, str(manifest)]
+        submit += ["--recipe", "identity", "--output", str(output)]
+        submitted = subprocess.Popen(submit, stdout=file, stderr=file, env=environment())
         wait_until(lambda: len(list((output / "videos").glob("*.mp4"))) >= 3)
-        wait_until(lambda: re.search(r"running +\d+/200 rows", log.read_text()) is not None)
-        told = json.loads(run_here("status", output, "--json").stdout)
-        assert (told["state"], told["rows"]) == ("running", clips)
-        assert {"decode", "encode"} <= told["stages"].keys()
-        shown = run_here("status", output).stdout
-        assert "running" in shown
-        assert "/200 rows" in shown
+        wait_until(lambda: re.search(rf"running +\d+/{CLIPS} rows", log.read_text()) is not None)
+        _is_running(output)
         (job,) = set(re.findall(r"raysubmit_\w+", log.read_text()))
         stop = [str(BIN / "ray"), "job", "stop", "--address", head.dashboard, job]
         subprocess.run(stop, check=True, env=environment(), timeout=150, capture_output=True)
         submitted.wait(150)
-    assert "was stopped" in log.read_text()
-    done = [row["id"] for row in output_rows(output)]
-    assert 3 <= len(done) < clips
-    assert sorted(done) == sorted(path.stem for path in (output / "videos").iterdir()), "what is published is committed"
-    stats = json.loads((output / "_run" / "stats.json").read_text())
-    assert stats["state"] == "interrupted"
-    resubmitted = [str(ROOT / "cluster" / "submit.sh"), head.dashboard, *command]
-    resumed = subprocess.run(resubmitted, capture_output=True, text=True, env=environment(), timeout=250, check=False)
+        assert "was stopped" in log.read_text()
+        done = [row["id"] for row in output_rows(output)]
+        assert 3 <= len(done) < CLIPS
+        published = sorted(path.stem for path in (output / "videos").iterdir())
+        assert sorted(done) == published, "what is published is committed"
+        stats = json.loads((output / "_run" / "stats.json").read_text())
+        assert stats["state"] == "interrupted"
+        hurry.set()
+        resumed = subprocess.run(submit, capture_output=True, text=True, env=environment(), timeout=250, check=False)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert "200 of 200 rows done" in resumed.stdout + resumed.stderr
+    assert f"{CLIPS} of {CLIPS} rows done" in resumed.stdout + resumed.stderr
     again = json.loads((output / "_run" / "stats.json").read_text())
     used = {process["node"] for record in (stats, again) for process in record["processes"].values()}
     assert len(used) > 1, "media workers go anywhere, four in each run"
-    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(clips))
+    assert Counter(row["id"] for row in output_rows(output)) == Counter(f"clip{n}" for n in range(CLIPS))
+
+
+def _is_running(output: Path) -> None:
+    told = json.loads(run_here("status", output, "--json").stdout)
+    assert (told["state"], told["rows"]) == ("running", CLIPS)
+    assert {"decode", "encode"} <= told["stages"].keys()
+    shown = run_here("status", output).stdout
+    assert "running" in shown
+    assert f"/{CLIPS} rows" in shown
 
 
 def test_nobody_gets_in_without_the_token(head: Head, tmp_path: Path):

@@ -9,6 +9,7 @@ import pytest
 
 from evs_batch.spec.errors import OutputError, StorageError
 from evs_batch.store import lease, ledger, storage
+from tests.e2e.conftest import wait_until
 
 FOLDER = "memory://leases/out"
 FILE = "/leases/out/_run/lease.json"
@@ -16,7 +17,7 @@ FILE = "/leases/out/_run/lease.json"
 
 @pytest.fixture(autouse=True)
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
-    for name, value in {"RENEW_S": 0.05, "DEAD_S": 0.5, "SETTLE_S": 0.01}.items():
+    for name, value in {"RENEW_S": 0.05, "DEAD_S": 30.0, "SETTLE_S": 0.01}.items():
         monkeypatch.setattr(lease, name, value)
     fs = fsspec.filesystem("memory")
     yield fs
@@ -36,7 +37,10 @@ def test_a_second_driver_is_refused_by_name_while_the_first_one_works(bucket: fs
 
 
 @pytest.mark.parametrize("host", [None, "elsewhere"])
-def test_who_was_killed_does_not_hold_it_for_ever(host: str | None, bucket: fsspec.AbstractFileSystem):
+def test_who_was_killed_does_not_hold_it_for_ever(
+    host: str | None, bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lease, "DEAD_S", 0.5)
     dead = {**lease._here(), "owner": "x", "renewals": 7, "pid": 2**22 + 1}  # more than a process can have
     bucket.pipe_file(FILE, json.dumps({**dead, **({"place": [host, 0]} if host else {})}).encode())
     with ledger.exclusive(FOLDER, (1, 1)):
@@ -52,7 +56,7 @@ def test_of_two_that_begin_at_once_one_is_refused(monkeypatch: pytest.MonkeyPatc
         try:
             with ledger.exclusive(FOLDER, (1, 1)):
                 outcomes.append("held")
-                over.wait(5)
+                over.wait(30)
         except OutputError:
             outcomes.append("refused")
             over.set()
@@ -87,9 +91,17 @@ def test_a_driver_of_all_rows_and_shards_of_other_numbers_keep_each_other_out(fo
 def test_who_lost_its_lease_commits_nothing_more(bucket: fsspec.AbstractFileSystem):
     with ledger.exclusive(FOLDER, (1, 1)) as check:
         check()
+
+        def lost() -> bool:
+            try:
+                check()
+            except OutputError:
+                return True
+            return False
+
         book = ledger.open_ledger(FOLDER, {}, [], check=check)
         bucket.pipe_file(FILE, json.dumps({**lease._here(), "owner": "another", "renewals": 0}).encode())
-        time.sleep(0.3)
+        wait_until(lost)
         book.commit({"id": "a", "status": "success"})
         with pytest.raises(OutputError, match="another driver may do these rows now"):
             book.flush(force=True)
@@ -108,19 +120,21 @@ def test_who_cannot_renew_its_lease_commits_nothing_more(monkeypatch: pytest.Mon
 
 def test_of_a_whole_driver_and_a_shard_that_begin_at_once_not_both_work(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lease, "SETTLE_S", 0.3)
-    barrier, outcomes, write = threading.Barrier(2), list[str](), lease.Lease.write
+    barrier, over, outcomes, write = threading.Barrier(2), threading.Event(), list[str](), lease.Lease.write
 
     def both_have_looked(mine: lease.Lease) -> None:
         if not mine.record["renewals"]:
-            barrier.wait(5)
+            barrier.wait(30)
         write(mine)
 
     def drive(shard: tuple[int, int]) -> None:
         try:
             with ledger.exclusive(FOLDER, shard):
                 outcomes.append("held")
+                over.wait(30)
         except OutputError:
             outcomes.append("refused")
+            over.set()
 
     monkeypatch.setattr(lease.Lease, "write", both_have_looked)
     drivers = [threading.Thread(target=drive, args=(shard,)) for shard in ((1, 1), (1, 2))]
