@@ -9,11 +9,12 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tests.conftest import ROOT
 
@@ -24,6 +25,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel = ["wheel", "-q", "--no-deps", "--disable-pip-version-check", "-w", str(folder), str(ROOT)]
     subprocess.run([sys.executable, "-m", "pip", *wheel], check=True)
     return next(folder.glob("evs_batch-*.whl"))
+
+
+def test_what_is_pinned_installs_on_the_oldest_python():
+    """`make` failed with Python 3.11.2, which Debian 12 has: one of its tools wanted 3.11.5."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = project["requires-python"].removeprefix(">=") + ".0"
+    pins = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    wanted = {name: found.metadata["Requires-Python"] or "" for name in pins if (found := _installed(name))}
+    assert len(wanted) > len(pins) / 2
+    assert not {name: pythons for name, pythons in wanted.items() if oldest not in SpecifierSet(pythons)}
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
 
 
 def dependencies() -> set[str]:
@@ -37,9 +55,7 @@ def dependencies() -> set[str]:
         if str(wanted) in seen:
             continue
         seen.add(str(wanted))
-        try:
-            known = distribution(wanted.name)
-        except PackageNotFoundError:
+        if not (known := _installed(wanted.name)):
             continue  # torch for CUDA names what torch for processors has not got
         found.add(known.metadata["Name"])
         for text in known.requires or ():
