@@ -271,8 +271,8 @@ CASES: Mapping[str, Case] = {
         refused="is refused by input.interlaced",
     ),
     "a cut": Case(
-        make=f"{video(seconds=0.6)} -f lavfi -i mandelbrot=size=98x66:rate=25 -filter_complex"
-        f" [1]trim=duration=0.4[b];[0][b]concat {X264}",
+        make=f"{video(seconds=0.6)} -t 0.4 -f lavfi -i mandelbrot=size=98x66:rate=25"
+        f" -filter_complex [0][1]concat {X264}",
         facts={"frames": 25},
     ),
     "a corrupt tail": Case(make=f"{TWO} -movflags faststart", refused="truncated", facts={"cut": 0.8}),
