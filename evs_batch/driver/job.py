@@ -117,9 +117,8 @@ class Job:
         finally:
             self._settle(self._doubt.release())
             self._ledger.close()
-            for clip in (
-                set(self._late_parts) - self._segmented
-            ):  # a segment may have been under way when its clip ended
+            # a segment may have been under way when its clip ended
+            for clip in set(self._late_parts) - self._segmented:
                 storage.remove_folder(self._parts_uri(clip))
             ledger.tidy(self._output, self._options.shard)
             self._record(loop)
