@@ -33,6 +33,7 @@ from evs_batch.store.recipes import load_recipe
 
 TURNS, CLIPS, SIDE = 9, 4, 2048
 SIDES = (8, 16, 24, 32)  # of latents
+ALL_BUT_LINEAR = (cores.Attention, cores.AnimateDiffTransformer3D, cores.GEGLU, nn.GroupNorm)
 DTYPE = torch.bfloat16 if multiplies_bf16(torch.device("cpu")) else torch.float32
 CORES = Hardware(torch.device("cpu"), DTYPE)
 
@@ -116,11 +117,13 @@ def only(*kinds: type[nn.Module]) -> Callable[[nn.Module], None]:
     return change
 
 
-def compiled(kinds: frozenset[str], *, apart: bool = True) -> Callable[[nn.Module], None]:
-    """All of them, and blocks of these kinds compiled."""
+def compiled(
+    kinds: frozenset[str], *, apart: bool = True, suit: Callable[[nn.Module], None] = cores.suit_cores
+) -> Callable[[nn.Module], None]:
+    """All of them, unless `suit` does less, and blocks of these kinds compiled."""
 
     def change(unet: nn.Module) -> None:
-        cores.suit_cores(unet)
+        suit(unet)
         compile_blocks(unet, dynamic=False, kinds=kinds, apart=apart)
 
     return change
@@ -131,6 +134,7 @@ COMPILED: Mapping[str, Callable[[nn.Module], None]] = {
     "all blocks": compiled(BLOCKS),
     "all but resnets": compiled(ON_CORES),
     "all but resnets, together": compiled(ON_CORES, apart=False),
+    "all but resnets, biases first": compiled(ON_CORES, suit=only(*ALL_BUT_LINEAR)),  # but for those of gates
 }
 
 LEVERS: Mapping[str, Callable[[nn.Module], None]] = {
